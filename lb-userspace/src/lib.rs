@@ -1,0 +1,3 @@
+//! The xlb control plane: reads the configuration, checks the backends, and keeps the data plane's tables equal to what should be.
+
+pub mod model;
