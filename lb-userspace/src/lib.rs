@@ -1,3 +1,5 @@
 //! The xlb control plane: reads the configuration, checks the backends, and keeps the data plane's tables equal to what should be.
 
+pub mod config;
 pub mod model;
+pub mod nearest;
