@@ -68,6 +68,14 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Problems> {
     }
 }
 
+/// Checks the name of a service or a backend.
+///
+/// # Errors
+/// Why it is not one.
+pub fn name(typed: &str) -> Result<String, String> {
+    rules::name(typed)
+}
+
 /// Validates `text`, which messages call `file`.
 ///
 /// # Errors
