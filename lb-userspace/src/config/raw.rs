@@ -87,8 +87,8 @@ pub(super) struct Backend {
 
 /// Reads `text`; what is wrong with its syntax, keys and types is added to `problems`.
 ///
-/// `None` when the syntax is broken. Misspelt keys are told even then: a misspelt header is often what broke it. Anything
-/// else that the parser guesses behind a syntax error would only raise false alarms.
+/// `None` when the syntax is broken. Misspelt headers are told even then: they are often what broke it. Anything else that
+/// the parser guesses behind a syntax error would only raise false alarms.
 pub(super) fn read(text: &str, lines: &Lines<'_>, problems: &mut Vec<Problem>) -> Option<File> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { lines, misspelt: Vec::new(), others: Vec::new() };
@@ -107,7 +107,7 @@ pub(super) fn read(text: &str, lines: &Lines<'_>, problems: &mut Vec<Problem>) -
 
 struct Reader<'a> {
     lines: &'a Lines<'a>,
-    /// Keys that do not exist, and are close to one that does.
+    /// Headers that do not exist, and are close to one that does.
     misspelt: Vec<Problem>,
     /// Other keys that do not exist, and values of the wrong type.
     others: Vec<Problem>,
@@ -278,14 +278,17 @@ impl Reader<'_> {
     }
 
     fn refuse_unknown_keys(&mut self, prefix: &str, table: &DeTable<'_>, known: &[&str]) {
-        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+        let unknown = table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
+        for (key, value) in unknown {
             let typed = key.get_ref();
             let text =
                 format!("{prefix}unknown key {}: {}", typed.escape_debug(), way_out(typed, "keys", known));
             let problem = Problem { place: Some(self.lines.place(key.span().start)), text };
-            match nearest(typed, known.iter().copied()) {
-                Some(_) => self.misspelt.push(problem),
-                None => self.others.push(problem),
+            let headed = value.get_ref().is_table() || value.get_ref().is_array();
+            if headed && nearest(typed, known.iter().copied()).is_some() {
+                self.misspelt.push(problem);
+            } else {
+                self.others.push(problem);
             }
         }
     }

@@ -95,7 +95,7 @@ fn an_interface_that_does_not_exist() {
 fn broken_toml_every_place_of_it() {
     line(8, "port = ", "8:8: not valid TOML: string values must be quoted, expected literal string");
     line(8, "name = \"again\"", "8:1: not valid TOML: duplicate key, at \"name\"");
-    line(1, "[node", "1:6: not valid TOML: unclosed table, expected `]`");
+    line(22, "[[service]", "22:11: not valid TOML: unclosed array table, expected `]`");
     refused(
         6,
         8,
