@@ -1,2 +1,16 @@
-#![no_std]
-//! stub
+//! What kernel and userspace of the xlb load balancer must agree on, or decide identically.
+//!
+//! `lb-ebpf` runs [`decide::decide`] and [`rewrite`] on live packets, `lb-userspace` fills the tables of [`abi`] that
+//! they read, and the tests run the same functions on the host. So there is no `std` here, no allocation and no I/O.
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;
+pub mod checksum;
+pub mod decide;
+pub mod frame;
+pub mod hash;
+pub mod maglev;
+pub mod parse;
+pub mod reason;
+pub mod rewrite;

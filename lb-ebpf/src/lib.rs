@@ -1,2 +1,11 @@
+//! The kernel side of xlb: maps, hooks and helper calls around `lb-common`.
+//!
+//! What happens to a packet is decided and tested in `lb-common`; nothing here is worth a unit test. The library exists so
+//! that the production object and the testbed object run the same code.
+
 #![no_std]
-//! stub
+
+pub mod count;
+pub mod ingress;
+pub mod maps;
+pub mod tables;

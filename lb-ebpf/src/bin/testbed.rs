@@ -1,1 +1,197 @@
-fn main() {}
+//! Programs for labs and for the bench; never part of a running balancer.
+//!
+//! `BPF_PROG_TEST_RUN` hands a program the packet that its last run has left behind. So every `bench_` program first undoes
+//! what the run before did (its MAC addresses, its outer header), and can step to another of 2^20 flows, before it runs the
+//! production code; the floors undo the same and do as little as can be done.
+
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "reads a load-time constant and calls helpers")]
+
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS, XDP_TX};
+use aya_ebpf::helpers::bpf_xdp_adjust_head;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use lb_common::frame::EthHdr;
+use lb_common::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type, protocol};
+use lb_ebpf::ingress::{frame, ingress};
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
+/// Set at load to make every run of a `bench_` program another flow.
+#[unsafe(no_mangle)]
+static VARY_FLOW: u8 = 0;
+
+/// The MAC that bench frames are sent to; the bench tells the tables the same.
+const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// Lets everything through: gives the veth it is attached to the receive path that frames sent by XDP need.
+#[xdp]
+pub fn pass(_ctx: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// A backend's side of `ipip`: takes the outer header of IPv4 in IPv4 or IPv6 in IPv6 off.
+#[xdp]
+pub fn decap(ctx: XdpContext) -> u32 {
+    let Some(eth) = frame(&ctx).get::<EthHdr>(0).copied() else { return XDP_PASS };
+    let outer_len = match eth.ether_type {
+        ether_type::IPV4 => match frame(&ctx).get::<Ipv4Hdr>(ETH_LEN) {
+            Some(ip) if ip.proto == protocol::IPV4 => IPV4_LEN,
+            Some(_) | None => return XDP_PASS,
+        },
+        ether_type::IPV6 => match frame(&ctx).get::<Ipv6Hdr>(ETH_LEN) {
+            Some(ip) if ip.next_hdr == protocol::IPV6 => IPV6_LEN,
+            Some(_) | None => return XDP_PASS,
+        },
+        _ => return XDP_PASS,
+    };
+    shrink(&ctx, outer_len, eth).map_or(XDP_ABORTED, |()| XDP_PASS)
+}
+
+/// Sends the frame back at once.
+#[xdp]
+pub fn floor_tx(_ctx: XdpContext) -> u32 {
+    XDP_TX
+}
+
+/// Parses, grows the head and writes an outer IPv4 header, and nothing else.
+#[xdp]
+pub fn floor_encap_v4(ctx: XdpContext) -> u32 {
+    unwrap_frame(&ctx, IPV4_LEN, ether_type::IPV4)
+        .and_then(|()| encap_v4(&ctx))
+        .map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+/// The same with an outer IPv6 header.
+#[xdp]
+pub fn floor_encap_v6(ctx: XdpContext) -> u32 {
+    unwrap_frame(&ctx, IPV6_LEN, ether_type::IPV6)
+        .and_then(|()| encap_v6(&ctx))
+        .map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+/// Production code on an IPv4 frame whose MAC addresses were rewritten.
+#[xdp]
+pub fn bench_plain_v4(ctx: XdpContext) -> u32 {
+    restore_mac(&ctx, ether_type::IPV4).and_then(|()| vary_v4(&ctx)).map_or(XDP_ABORTED, |()| ingress(&ctx))
+}
+
+/// Production code on an IPv6 frame whose MAC addresses were rewritten.
+#[xdp]
+pub fn bench_plain_v6(ctx: XdpContext) -> u32 {
+    restore_mac(&ctx, ether_type::IPV6).and_then(|()| vary_v6(&ctx)).map_or(XDP_ABORTED, |()| ingress(&ctx))
+}
+
+/// Production code on an IPv4 frame that comes with an outer header.
+#[xdp]
+pub fn bench_ipip_v4(ctx: XdpContext) -> u32 {
+    unwrap_frame(&ctx, IPV4_LEN, ether_type::IPV4)
+        .and_then(|()| vary_v4(&ctx))
+        .map_or(XDP_ABORTED, |()| ingress(&ctx))
+}
+
+/// Production code on an IPv6 frame that comes with an outer header.
+#[xdp]
+pub fn bench_ipip_v6(ctx: XdpContext) -> u32 {
+    unwrap_frame(&ctx, IPV6_LEN, ether_type::IPV6)
+        .and_then(|()| vary_v6(&ctx))
+        .map_or(XDP_ABORTED, |()| ingress(&ctx))
+}
+
+#[inline(always)]
+fn eth_to_node(ether_type: [u8; 2]) -> EthHdr {
+    EthHdr { dst: NODE_MAC, src: [2, 0, 0, 0, 0, 2], ether_type }
+}
+
+#[inline(always)]
+fn restore_mac(ctx: &XdpContext, ether_type: [u8; 2]) -> Option<()> {
+    *frame(ctx).get_mut::<EthHdr>(0)? = eth_to_node(ether_type);
+    Some(())
+}
+
+/// Takes the outer header off again.
+#[inline(always)]
+fn unwrap_frame(ctx: &XdpContext, outer_len: usize, ether_type: [u8; 2]) -> Option<()> {
+    shrink(ctx, outer_len, eth_to_node(ether_type))
+}
+
+#[inline(always)]
+fn shrink(ctx: &XdpContext, bytes: usize, eth: EthHdr) -> Option<()> {
+    move_head(ctx, bytes as i32)?;
+    *frame(ctx).get_mut::<EthHdr>(0)? = eth;
+    Some(())
+}
+
+#[inline(always)]
+fn move_head(ctx: &XdpContext, bytes: i32) -> Option<()> {
+    // SAFETY: the context is the one that the program was called with.
+    (unsafe { bpf_xdp_adjust_head(ctx.ctx, bytes) } == 0).then_some(())
+}
+
+#[inline(always)]
+fn varies() -> bool {
+    // SAFETY: a static of this object; volatile, so that the value of the loaded object is read and not today's initializer.
+    unsafe { core::ptr::read_volatile(&raw const VARY_FLOW) != 0 }
+}
+
+/// A full-period linear congruential step through the low 20 bits (multiplier 1 mod 4, odd increment): every flow once,
+/// in an order that no cache foresees.
+#[inline(always)]
+fn next(word: u32) -> u32 {
+    (word & !0xf_ffff) | (word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) & 0xf_ffff)
+}
+
+#[inline(always)]
+fn vary_v4(ctx: &XdpContext) -> Option<()> {
+    if varies() {
+        let mut frame = frame(ctx);
+        let ip = frame.get_mut::<Ipv4Hdr>(ETH_LEN)?;
+        ip.src_addr = next(u32::from_be_bytes(ip.src_addr)).to_be_bytes();
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn vary_v6(ctx: &XdpContext) -> Option<()> {
+    if varies() {
+        let mut frame = frame(ctx);
+        let low = frame.get_mut::<[u8; 4]>(ETH_LEN + 8 + 12)?;
+        *low = next(u32::from_be_bytes(*low)).to_be_bytes();
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn encap_v4(ctx: &XdpContext) -> Option<()> {
+    let inner = frame(ctx).get::<Ipv4Hdr>(ETH_LEN).copied()?;
+    move_head(ctx, -20)?;
+    let mut frame = frame(ctx);
+    *frame.get_mut::<EthHdr>(0)? = eth_to_node(ether_type::IPV4);
+    let outer = frame.get_mut::<Ipv4Hdr>(ETH_LEN)?;
+    *outer = inner;
+    outer.proto = protocol::IPV4;
+    outer.tot_len = u16::from_be_bytes(inner.tot_len).wrapping_add(20).to_be_bytes();
+    Some(())
+}
+
+#[inline(always)]
+fn encap_v6(ctx: &XdpContext) -> Option<()> {
+    let inner = frame(ctx).get::<Ipv6Hdr>(ETH_LEN).copied()?;
+    move_head(ctx, -40)?;
+    let mut frame = frame(ctx);
+    *frame.get_mut::<EthHdr>(0)? = eth_to_node(ether_type::IPV6);
+    let outer = frame.get_mut::<Ipv6Hdr>(ETH_LEN)?;
+    *outer = inner;
+    outer.next_hdr = protocol::IPV6;
+    outer.payload_len = u16::from_be_bytes(inner.payload_len).wrapping_add(40).to_be_bytes();
+    Some(())
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

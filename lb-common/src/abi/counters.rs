@@ -1,0 +1,65 @@
+//! One counter for each fate of a packet: a backend it went to, or the reason it was passed or dropped.
+//!
+//! The table is per CPU; a figure is the sum over CPUs, made in userspace.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::backend::{BackendId, MAX_BACKENDS};
+use crate::reason::{DropReason, PassReason};
+
+/// Packets and bytes of one fate. Bytes are those of the frame as it came in, from the Ethernet header on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Counter {
+    /// How many packets.
+    pub packets: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+const _: () = assert!(size_of::<Counter>() == 16);
+
+/// Entries kept for pass reasons, and again for drop reasons.
+pub const MAX_REASONS: u32 = 64;
+const FIRST_DROP: u32 = MAX_REASONS;
+const FIRST_BACKEND: u32 = 2 * MAX_REASONS;
+
+/// Entries of the counter table.
+pub const MAX_COUNTERS: u32 = FIRST_BACKEND + MAX_BACKENDS;
+
+/// Entry of a pass reason.
+#[inline(always)]
+#[must_use]
+pub const fn of_pass(reason: PassReason) -> u32 {
+    reason as u32
+}
+
+/// Entry of a drop reason.
+#[inline(always)]
+#[must_use]
+pub const fn of_drop(reason: DropReason) -> u32 {
+    FIRST_DROP + reason as u32
+}
+
+/// Entry of a backend of a service.
+#[inline(always)]
+#[must_use]
+pub const fn of_backend(id: BackendId) -> u32 {
+    FIRST_BACKEND + id.get() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_fates_share_a_counter() {
+        let mut seen = std::collections::HashSet::new();
+        assert!(PassReason::ALL.iter().all(|r| seen.insert(of_pass(*r))));
+        assert!(DropReason::ALL.iter().all(|r| seen.insert(of_drop(*r))));
+        for id in [1, 2, 32_767] {
+            assert!(seen.insert(of_backend(BackendId::new(id).unwrap())));
+        }
+        assert!(seen.iter().all(|index| *index < MAX_COUNTERS));
+    }
+}

@@ -1,0 +1,28 @@
+//! The layout of the tables that kernel and userspace share.
+//!
+//! Every type is `repr(C)`, a bytemuck `Pod` with its padding spelled out, and its size is asserted. A change to any of
+//! them, or to what a value means, goes with a new [`ABI_VERSION`]. Integers in tables are in the machine's own byte
+//! order unless a field is named as wire bytes; enums exist only outside the tables.
+
+pub mod backend;
+pub mod control;
+pub mod counters;
+pub mod service;
+pub mod slot;
+
+/// Version of everything in this module; a daemon adopts only tables that carry its own.
+pub const ABI_VERSION: u32 = 1;
+
+/// Names of the maps in the BPF object.
+pub mod map {
+    /// [`Control`](super::control::Control), one entry.
+    pub const CONTROL: &str = "CONTROL";
+    /// [`ServiceTables`](super::service::ServiceTables), one entry.
+    pub const SERVICES: &str = "SERVICES";
+    /// [`SlotLine`](super::slot::SlotLine)s; the number of entries is chosen at load.
+    pub const SLOTS: &str = "SLOTS";
+    /// [`Backend`](super::backend::Backend)s by backend id.
+    pub const BACKENDS: &str = "BACKENDS";
+    /// [`Counter`](super::counters::Counter)s per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+}

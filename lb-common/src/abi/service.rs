@@ -1,0 +1,190 @@
+//! The service table: which (address, port, protocol) is a service, and where its slots are.
+//!
+//! A two-choice cuckoo hash table that userspace builds as a whole and the packet path only reads: at most two probes, no
+//! helper call. It is held twice; [`Control::active_half`](super::control::Control::active_half) says which half is read.
+//! In front stands a bitmap of VIPs, so that a packet that is not ours costs one hash and one bit. Every VIP also has an
+//! entry without port and protocol: it tells an unused port of a VIP from an address that is nobody's business.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Entries in one half; it is filled to half of that at most, VIP entries included.
+pub const SERVICE_CAPACITY: usize = 8192;
+/// Bits in a VIP filter.
+pub const VIP_FILTER_BITS: u32 = 16_384;
+const VIP_FILTER_WORDS: usize = (VIP_FILTER_BITS / 64) as usize;
+
+/// A VIP as two words: IPv6 bytes as little-endian words, IPv4 in the mapped form `::ffff:a.b.c.d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Vip {
+    /// First eight bytes of the address.
+    pub high: u64,
+    /// Last eight bytes of the address.
+    pub low: u64,
+}
+
+impl Vip {
+    /// From the four bytes of an IPv4 address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v4(address: [u8; 4]) -> Self {
+        // Bytes 10 and 11 of a mapped address are 0xff (RFC 4291, 2.5.5.2).
+        Self { high: 0, low: (u32::from_le_bytes(address) as u64) << 32 | 0xffff_0000 }
+    }
+
+    /// From the sixteen bytes of an IPv6 address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v6(a: [u8; 16]) -> Self {
+        Self {
+            high: u64::from_le_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+            low: u64::from_le_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+        }
+    }
+
+    /// Hash of the address under a table's seed. Where it is needed to be unguessable nothing depends on it: the set of
+    /// VIPs is the operator's, and a packet costs two probes whatever the hash.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash(self, seed: u64) -> u64 {
+        let mixed = (self.low ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ (self.high ^ seed.rotate_left(32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed ^ (mixed >> 32)
+    }
+}
+
+/// Port and protocol of a service as one number, different from 0; `Endpoint::VIP` is the VIP's own entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint(u32);
+
+impl Endpoint {
+    const IN_USE: u32 = 1 << 24;
+
+    /// The entry that says "this address is a VIP".
+    pub const VIP: Self = Self(Self::IN_USE);
+
+    /// A service's port (host order) and IP protocol number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(port: u16, protocol: u8) -> Self {
+        Self(Self::IN_USE | (protocol as u32) << 16 | port as u32)
+    }
+
+    /// Hash of the endpoint at an address whose hash is `address_hash`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash(self, address_hash: u64) -> u64 {
+        let mixed = (address_hash ^ self.0 as u64).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed ^ (mixed >> 29)
+    }
+}
+
+/// One service, or one VIP.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct ServiceEntry {
+    vip_high: u64,
+    vip_low: u64,
+    endpoint: u32,
+    /// First slot of the service in the slot array.
+    pub slots_base: u32,
+    /// Number of slots of the service; 0 for a VIP entry and for a service without backends.
+    pub slots_len: u32,
+    /// Zero.
+    pub reserved: [u32; 9],
+}
+
+const _: () = assert!(size_of::<ServiceEntry>() == 64);
+
+impl ServiceEntry {
+    /// An entry for an endpoint at an address, without slots.
+    #[must_use]
+    pub fn new(vip: Vip, endpoint: Endpoint) -> Self {
+        Self { vip_high: vip.high, vip_low: vip.low, endpoint: endpoint.0, ..Self::zeroed() }
+    }
+
+    /// Whether this is the entry of that endpoint at that address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, vip: Vip, endpoint: Endpoint) -> bool {
+        self.endpoint == endpoint.0 && self.vip_low == vip.low && self.vip_high == vip.high
+    }
+
+    /// Whether nothing is stored here.
+    #[must_use]
+    pub const fn is_vacant(&self) -> bool {
+        self.endpoint == 0
+    }
+
+    /// Address and endpoint of the entry.
+    #[must_use]
+    pub const fn key(&self) -> (Vip, Endpoint) {
+        (Vip { high: self.vip_high, low: self.vip_low }, Endpoint(self.endpoint))
+    }
+}
+
+/// One half: a hash table of a power-of-two size that userspace chooses, so that a small configuration stays in cache.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct ServiceTable {
+    /// Number of entries in use as table, minus 1.
+    pub mask: u32,
+    /// Number of filter bits in use, minus 1.
+    pub filter_mask: u32,
+    /// Seed of [`Vip::hash`]; userspace takes another when entries do not fit.
+    pub seed: u64,
+    /// Zero.
+    pub reserved: [u64; 6],
+    filter: [u64; VIP_FILTER_WORDS],
+    /// The entries; only the first `mask + 1` are used.
+    pub entries: [ServiceEntry; SERVICE_CAPACITY],
+}
+
+impl ServiceTable {
+    /// Whether an address can be a VIP; `false` is certain, `true` is not.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_be_vip(&self, address_hash: u64) -> bool {
+        let (word, bit) = self.filter_place(address_hash);
+        self.filter[word] & bit != 0
+    }
+
+    /// Makes [`Self::may_be_vip`] true for an address.
+    pub fn admit_vip(&mut self, address_hash: u64) {
+        let (word, bit) = self.filter_place(address_hash);
+        self.filter[word] |= bit;
+    }
+
+    #[inline(always)]
+    const fn filter_place(&self, address_hash: u64) -> (usize, u64) {
+        let bit = (address_hash & self.filter_mask as u64 & (VIP_FILTER_BITS as u64 - 1)) as u32;
+        ((bit / 64) as usize, 1 << (bit % 64))
+    }
+
+    /// The two places where an endpoint can stand.
+    #[inline(always)]
+    #[must_use]
+    pub const fn places(&self, endpoint_hash: u64) -> (usize, usize) {
+        let mask = self.mask as u64 & (SERVICE_CAPACITY as u64 - 1);
+        ((endpoint_hash & mask) as usize, ((endpoint_hash >> 32) & mask) as usize)
+    }
+
+    /// The entry of an endpoint at an address whose hash is `address_hash`.
+    #[inline(always)]
+    #[must_use]
+    pub fn find(&self, vip: Vip, address_hash: u64, endpoint: Endpoint) -> Option<&ServiceEntry> {
+        let (first, second) = self.places(endpoint.hash(address_hash));
+        let entry = &self.entries[first];
+        if entry.is(vip, endpoint) {
+            return Some(entry);
+        }
+        let entry = &self.entries[second];
+        if entry.is(vip, endpoint) { Some(entry) } else { None }
+    }
+}
+
+/// Both halves, as they stand in the map's single element.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ServiceTables(pub [ServiceTable; 2]);
+
+const _: () = assert!(size_of::<ServiceTable>() == 64 + 2048 + 64 * SERVICE_CAPACITY);

@@ -1,0 +1,63 @@
+//! The Internet checksum (RFC 1071), as a sum of big-endian 16-bit words.
+//!
+//! Sums are kept in 32 bits and folded at the end: 65,536 words fit without a carry being lost. Everything here is in host
+//! order; what goes into a header is `complement(..).to_be_bytes()`.
+
+/// Sum of `bytes` as big-endian words, an odd last byte padded with zero. At most 128 KiB.
+#[must_use]
+pub fn sum(bytes: &[u8]) -> u32 {
+    bytes
+        .chunks(2)
+        .map(|word| match *word {
+            [high, low] => u32::from(u16::from_be_bytes([high, low])),
+            [high] => u32::from(high) << 8,
+            _ => 0,
+        })
+        .sum()
+}
+
+/// Adds the carries back in (end-around carry): 32 bits to 16, the value of the sum in one's complement unchanged.
+#[inline(always)]
+#[must_use]
+pub const fn fold(sum: u32) -> u16 {
+    // Two rounds: the first can carry once more.
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) as u16
+}
+
+/// The checksum field for a sum.
+#[inline(always)]
+#[must_use]
+pub const fn complement(sum: u32) -> u16 {
+    !fold(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(fold(sum(&bytes)), 0xddf2);
+        assert_eq!(complement(sum(&bytes)), 0x220d);
+    }
+
+    #[test]
+    fn carries_of_carries_are_folded() {
+        assert_eq!(fold(0xffff_ffff), 0xffff);
+        assert_eq!(fold(0x0001_ffff), 0x0001);
+        assert_eq!(fold(sum(&[0xff])), 0xff00);
+    }
+
+    #[test]
+    fn a_header_with_its_checksum_sums_to_all_ones() {
+        let mut header =
+            [0x45, 0, 0, 0x3c, 0x1c, 0x46, 0x40, 0, 0x40, 6, 0, 0, 172, 16, 10, 99, 172, 16, 10, 12];
+        let field = complement(sum(&header)).to_be_bytes();
+        assert_eq!(field, [0xb1, 0xe6]);
+        header[10..12].copy_from_slice(&field);
+        assert_eq!(fold(sum(&header)), 0xffff);
+    }
+}

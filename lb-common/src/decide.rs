@@ -1,0 +1,215 @@
+//! What happens to a packet: the one function that the kernel, the tests and the fuzzer all run.
+//!
+//! [`decide`] reads the frame and the tables and changes neither. What it decides is carried out by
+//! [`rewrite`](crate::rewrite) and by the shell around it, which grows the head, counts and sends.
+
+use crate::abi::backend::{Backend, BackendId, Mode};
+use crate::abi::control::{Control, mac_word};
+use crate::abi::service::{Endpoint, ServiceTable, Vip};
+use crate::abi::slot::Slot;
+use crate::frame::{EthHdr, Frame};
+use crate::hash::{flow_v4, flow_v6, slot_of};
+use crate::parse::{self, Link, NoTransport, Transport, ether_type};
+use crate::reason::{DropReason, PassReason};
+
+/// The tables, as BPF maps or as the host's memory.
+///
+/// Lookups cost what an array access costs and return `None` out of range.
+pub trait Tables {
+    /// The node's state.
+    fn control(&self) -> Option<&Control>;
+    /// One half of the service tables, 0 or 1.
+    fn services(&self, half: u32) -> Option<&ServiceTable>;
+    /// A slot by its index in the whole array.
+    fn slot(&self, index: u32) -> Option<Slot>;
+    /// A backend by its id.
+    fn backend(&self, id: BackendId) -> Option<&Backend>;
+}
+
+/// The fate of a packet.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision<'t> {
+    /// To a backend.
+    Forward(Forward<'t>),
+    /// On to the kernel's stack.
+    Pass(PassReason),
+    /// Nowhere.
+    Drop(DropReason),
+}
+
+/// Everything that rewriting and sending needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward<'t> {
+    /// Whose counter the packet goes to.
+    pub id: BackendId,
+    /// What to write.
+    pub backend: &'t Backend,
+    /// How to write it: [`Backend::mode`], read.
+    pub mode: Mode,
+    /// Where the IP header begins, in bytes: 14, 18 or 22.
+    pub l3_offset: usize,
+    /// Length of the IP packet, in bytes.
+    pub length_bytes: u16,
+    /// Type of service, or traffic class, of the packet.
+    pub traffic_class: u8,
+    /// Hash of the flow.
+    pub flow_hash: u64,
+}
+
+/// Decides about one frame.
+#[inline(always)]
+pub fn decide<'t, T: Tables>(frame: &Frame<'_>, tables: &'t T) -> Decision<'t> {
+    let Some(control) = tables.control() else { return Decision::Pass(PassReason::NotConfigured) };
+    let Some(services) = tables.services(control.active_half) else {
+        return Decision::Pass(PassReason::NotConfigured);
+    };
+    let Some(eth) = frame.get::<EthHdr>(0) else { return Decision::Pass(PassReason::Truncated) };
+    if !is_for_this_node(control, mac_word(eth.dst)) {
+        return Decision::Pass(PassReason::OtherMac);
+    }
+    let link = match parse::link(frame, eth) {
+        Ok(link) => link,
+        Err(reason) => return Decision::Pass(reason),
+    };
+    match link.ether_type {
+        ether_type::IPV4 => decide_v4(frame, tables, control, services, link),
+        ether_type::IPV6 => decide_v6(frame, tables, control, services, link),
+        _ => Decision::Pass(PassReason::NotIp),
+    }
+}
+
+#[inline(always)]
+fn is_for_this_node(control: &Control, destination: u64) -> bool {
+    control.macs.iter().any(|mac| *mac == destination)
+}
+
+#[inline(always)]
+fn decide_v4<'t, T: Tables>(
+    frame: &Frame<'_>,
+    tables: &'t T,
+    control: &Control,
+    services: &ServiceTable,
+    link: Link,
+) -> Decision<'t> {
+    let ip = match parse::ipv4(frame, link.l3_offset) {
+        Ok(ip) => ip,
+        Err(reason) => return Decision::Pass(reason),
+    };
+    let vip = Vip::v4(ip.dst_addr);
+    let address_hash = vip.hash(services.seed);
+    if !services.may_be_vip(address_hash) {
+        return Decision::Pass(PassReason::NotVip);
+    }
+    let transport = match parse::transport_v4(frame, link.l3_offset, ip) {
+        Ok(transport) => transport,
+        Err(none) => return without_transport(services, vip, address_hash, none),
+    };
+    let flow_hash = flow_v4(&control.flow_key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol);
+    let packet = Packet { link, transport, traffic_class: ip.tos, flow_hash };
+    to_service(tables, services, vip, address_hash, packet)
+}
+
+#[inline(always)]
+fn decide_v6<'t, T: Tables>(
+    frame: &Frame<'_>,
+    tables: &'t T,
+    control: &Control,
+    services: &ServiceTable,
+    link: Link,
+) -> Decision<'t> {
+    let ip = match parse::ipv6(frame, link.l3_offset) {
+        Ok(ip) => ip,
+        Err(reason) => return Decision::Pass(reason),
+    };
+    let vip = Vip::v6(ip.dst_addr);
+    let address_hash = vip.hash(services.seed);
+    if !services.may_be_vip(address_hash) {
+        return Decision::Pass(PassReason::NotVip);
+    }
+    let transport = match parse::transport_v6(frame, link.l3_offset, ip) {
+        Ok(transport) => transport,
+        Err(none) => return without_transport(services, vip, address_hash, none),
+    };
+    let flow_hash =
+        flow_v6(&control.flow_key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol);
+    // The traffic class lies across the first two bytes, behind the version (RFC 8200, 3).
+    let traffic_class = (ip.vcf[0] << 4) | (ip.vcf[1] >> 4);
+    to_service(tables, services, vip, address_hash, Packet { link, transport, traffic_class, flow_hash })
+}
+
+/// What is known of a packet once it is parsed.
+#[derive(Clone, Copy)]
+struct Packet {
+    link: Link,
+    transport: Transport,
+    traffic_class: u8,
+    flow_hash: u64,
+}
+
+#[inline(always)]
+fn to_service<'t, T: Tables>(
+    tables: &'t T,
+    services: &ServiceTable,
+    vip: Vip,
+    address_hash: u64,
+    packet: Packet,
+) -> Decision<'t> {
+    let endpoint = Endpoint::new(packet.transport.destination_port(), packet.transport.protocol);
+    let Some(service) = services.find(vip, address_hash, endpoint) else {
+        return if is_vip(services, vip, address_hash) {
+            Decision::Drop(DropReason::NoService)
+        } else {
+            Decision::Pass(PassReason::NotVip)
+        };
+    };
+    let slot = slot_of(packet.flow_hash, service.slots_len);
+    let id = match tables.slot(service.slots_base.wrapping_add(slot)).and_then(Slot::current) {
+        // A service without backends has no slots of its own: the first one belongs to somebody else.
+        Some(id) if service.slots_len > 0 => id,
+        Some(_) | None => return Decision::Drop(DropReason::NoBackend),
+    };
+    to_backend(tables, id, packet)
+}
+
+#[inline(always)]
+fn to_backend<T: Tables>(tables: &T, id: BackendId, packet: Packet) -> Decision<'_> {
+    let Some(backend) = tables.backend(id) else { return Decision::Drop(DropReason::StaleBackend) };
+    let Some(mode) = Mode::from_u8(backend.mode) else { return Decision::Drop(DropReason::StaleBackend) };
+    let length_bytes = packet.transport.length_bytes;
+    // Without an outer header the packet is no longer than it came; with one it may not fit the way out.
+    let overhead = mode.overhead_bytes();
+    if overhead > 0 && u32::from(length_bytes) + u32::from(overhead) > u32::from(backend.mtu_bytes) {
+        return Decision::Drop(DropReason::ExceedsMtu);
+    }
+    Decision::Forward(Forward {
+        id,
+        backend,
+        mode,
+        l3_offset: packet.link.l3_offset,
+        length_bytes,
+        traffic_class: packet.traffic_class,
+        flow_hash: packet.flow_hash,
+    })
+}
+
+#[inline(always)]
+fn without_transport<'t>(
+    services: &ServiceTable,
+    vip: Vip,
+    address_hash: u64,
+    none: NoTransport,
+) -> Decision<'t> {
+    if !is_vip(services, vip, address_hash) {
+        return Decision::Pass(PassReason::NotVip);
+    }
+    match none {
+        NoTransport::OtherProtocol => Decision::Pass(PassReason::NotBalanced),
+        NoTransport::Unusable(reason) => Decision::Drop(reason),
+    }
+}
+
+#[inline(always)]
+fn is_vip(services: &ServiceTable, vip: Vip, address_hash: u64) -> bool {
+    services.find(vip, address_hash, Endpoint::VIP).is_some()
+}

@@ -1,0 +1,205 @@
+//! From bytes to headers: Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with extension headers, TCP and UDP ports.
+//!
+//! The functions are steps, each checked for itself, because [`decide`](crate::decide) stops as early as it can: a packet
+//! that is not for a VIP is not looked at past its destination address.
+
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+use network_types::tcp::TcpHdr;
+use network_types::udp::UdpHdr;
+
+use crate::frame::{EthHdr, Frame, VlanHdr};
+use crate::reason::{DropReason, PassReason};
+
+/// EtherTypes (IEEE 802 numbers).
+pub mod ether_type {
+    /// IPv4.
+    pub const IPV4: [u8; 2] = [0x08, 0x00];
+    /// IPv6.
+    pub const IPV6: [u8; 2] = [0x86, 0xdd];
+    /// Customer VLAN tag (802.1Q).
+    pub const VLAN: [u8; 2] = [0x81, 0x00];
+    /// Service VLAN tag (802.1ad), the outer one of two.
+    pub const SERVICE_VLAN: [u8; 2] = [0x88, 0xa8];
+}
+
+/// IP protocol numbers (IANA).
+pub mod protocol {
+    /// Hop-by-hop options (RFC 8200, 4.3).
+    pub const HOP_BY_HOP: u8 = 0;
+    /// IPv4 in IP (RFC 2003).
+    pub const IPV4: u8 = 4;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// IPv6 in IP (RFC 2473).
+    pub const IPV6: u8 = 41;
+    /// Routing header (RFC 8200, 4.4).
+    pub const ROUTING: u8 = 43;
+    /// Fragment header (RFC 8200, 4.5).
+    pub const FRAGMENT: u8 = 44;
+    /// Destination options (RFC 8200, 4.6).
+    pub const DESTINATION_OPTIONS: u8 = 60;
+}
+
+/// Length of an Ethernet header without tags, in bytes.
+pub const ETH_LEN: usize = size_of::<EthHdr>();
+const VLAN_LEN: usize = size_of::<VlanHdr>();
+/// Length of an IPv4 header without options, in bytes.
+pub const IPV4_LEN: usize = size_of::<Ipv4Hdr>();
+/// Length of an IPv6 header, in bytes.
+pub const IPV6_LEN: usize = size_of::<Ipv6Hdr>();
+
+/// IPv6 extension headers that are read before a packet is given up: more than any stack sends, few enough to be cheap.
+pub const MAX_EXTENSION_HEADERS: u32 = 6;
+
+/// What carries the transport header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where the IP header begins, in bytes from the start of the frame: 14, 18 or 22.
+    pub l3_offset: usize,
+    /// EtherType of it, wire bytes.
+    pub ether_type: [u8; 2],
+}
+
+/// Walks over the VLAN tags.
+#[inline(always)]
+pub fn link(frame: &Frame<'_>, eth: &EthHdr) -> Result<Link, PassReason> {
+    let mut link = Link { l3_offset: ETH_LEN, ether_type: eth.ether_type };
+    for _ in 0..2 {
+        if link.ether_type != ether_type::VLAN && link.ether_type != ether_type::SERVICE_VLAN {
+            break;
+        }
+        let tag = frame.get::<VlanHdr>(link.l3_offset).ok_or(PassReason::Truncated)?;
+        link = Link { l3_offset: link.l3_offset + VLAN_LEN, ether_type: tag.ether_type };
+    }
+    Ok(link)
+}
+
+/// The transport part of a packet that is for a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// IP protocol number: TCP or UDP.
+    pub protocol: u8,
+    /// Source and destination port, wire bytes, in the order of the header.
+    pub ports: [u8; 4],
+    /// Length of the whole IP packet by its header, in bytes.
+    pub length_bytes: u16,
+}
+
+impl Transport {
+    /// The destination port, host order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination_port(&self) -> u16 {
+        u16::from_be_bytes([self.ports[2], self.ports[3]])
+    }
+}
+
+/// Why a packet to a VIP has no transport part that can be balanced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTransport {
+    /// Neither TCP nor UDP.
+    OtherProtocol,
+    /// Broken, or a fragment.
+    Unusable(DropReason),
+}
+
+/// An IPv4 header of the right version and a possible length.
+#[inline(always)]
+pub fn ipv4<'f>(frame: &'f Frame<'_>, l3_offset: usize) -> Result<&'f Ipv4Hdr, PassReason> {
+    let ip = frame.get::<Ipv4Hdr>(l3_offset).ok_or(PassReason::Truncated)?;
+    // Version 4, and at least five words long.
+    if ip.vihl >> 4 != 4 || ip.vihl & 0x0f < 5 {
+        return Err(PassReason::BadIpHeader);
+    }
+    Ok(ip)
+}
+
+/// An IPv6 header of the right version.
+#[inline(always)]
+pub fn ipv6<'f>(frame: &'f Frame<'_>, l3_offset: usize) -> Result<&'f Ipv6Hdr, PassReason> {
+    let ip = frame.get::<Ipv6Hdr>(l3_offset).ok_or(PassReason::Truncated)?;
+    if ip.vcf[0] >> 4 != 6 {
+        return Err(PassReason::BadIpHeader);
+    }
+    Ok(ip)
+}
+
+/// The transport part behind an IPv4 header, options stepped over.
+#[inline(always)]
+pub fn transport_v4(frame: &Frame<'_>, l3_offset: usize, ip: &Ipv4Hdr) -> Result<Transport, NoTransport> {
+    // More-fragments bit or a fragment offset (RFC 791).
+    if u16::from_be_bytes(ip.frags) & 0x3fff != 0 {
+        return Err(NoTransport::Unusable(DropReason::Fragment));
+    }
+    let header_len = usize::from(ip.vihl & 0x0f) * 4;
+    let length_bytes = u16::from_be_bytes(ip.tot_len);
+    transport(frame, l3_offset, header_len, ip.proto, length_bytes)
+}
+
+/// The transport part behind an IPv6 header, extension headers stepped over.
+#[inline(always)]
+pub fn transport_v6(frame: &Frame<'_>, l3_offset: usize, ip: &Ipv6Hdr) -> Result<Transport, NoTransport> {
+    let payload = u16::from_be_bytes(ip.payload_len);
+    // 40 bytes more than 65,535 cannot be told in the outer header, and no link here carries it.
+    let Some(length_bytes) = payload.checked_add(40) else {
+        return Err(NoTransport::Unusable(DropReason::BadLength));
+    };
+    let (protocol, headers_len) = match ip.next_hdr {
+        protocol::TCP | protocol::UDP => (ip.next_hdr, IPV6_LEN),
+        first => extension_headers(frame, l3_offset, first)?,
+    };
+    transport(frame, l3_offset, headers_len, protocol, length_bytes)
+}
+
+/// Steps over extension headers: the protocol behind them, and the length of all headers before it.
+#[inline(always)]
+fn extension_headers(frame: &Frame<'_>, l3_offset: usize, first: u8) -> Result<(u8, usize), NoTransport> {
+    let mut next = first;
+    let mut len = IPV6_LEN;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        match next {
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {}
+            protocol::FRAGMENT => return Err(NoTransport::Unusable(DropReason::Fragment)),
+            _ => return Ok((next, len)),
+        }
+        // Next header, and the length in units of 8 bytes without the first (RFC 8200, 4.3).
+        let Some([after, units]) = frame.get::<[u8; 2]>(l3_offset + len) else {
+            return Err(NoTransport::Unusable(DropReason::ExtensionHeaders));
+        };
+        next = *after;
+        len += (usize::from(*units) + 1) * 8;
+    }
+    match next {
+        protocol::TCP | protocol::UDP => Ok((next, len)),
+        _ => Err(NoTransport::Unusable(DropReason::ExtensionHeaders)),
+    }
+}
+
+/// Ports, once lengths are known to fit: headers within the packet, the packet within the frame.
+#[inline(always)]
+fn transport(
+    frame: &Frame<'_>,
+    l3_offset: usize,
+    headers_len: usize,
+    protocol: u8,
+    length_bytes: u16,
+) -> Result<Transport, NoTransport> {
+    let minimum = match protocol {
+        protocol::TCP => size_of::<TcpHdr>(),
+        protocol::UDP => size_of::<UdpHdr>(),
+        _ => return Err(NoTransport::OtherProtocol),
+    };
+    let length = usize::from(length_bytes);
+    if headers_len + minimum > length || l3_offset + length > frame.len_bytes() {
+        // A frame that ends inside the transport header is cut off; any other mismatch is a lie about the length.
+        let cut = l3_offset + headers_len + minimum > frame.len_bytes();
+        let reason = if cut { DropReason::TruncatedTransport } else { DropReason::BadLength };
+        return Err(NoTransport::Unusable(reason));
+    }
+    let ports = frame
+        .get::<[u8; 4]>(l3_offset + headers_len)
+        .ok_or(NoTransport::Unusable(DropReason::TruncatedTransport))?;
+    Ok(Transport { protocol, ports: *ports, length_bytes })
+}
