@@ -29,13 +29,13 @@ pub enum Error {
     #[error(
         "no xlb answers at {} ({}): start it with 'xlb run', or name its socket with --socket",
         socket.display(),
-        cause(source)
+        cause(why)
     )]
     NoDaemon {
         /// Where it was looked for.
         socket: PathBuf,
         /// What the system said.
-        source: io::Error,
+        why: io::Error,
     },
     /// The socket is not for us.
     #[error("{}: permission denied: run xlb as root or as a member of the socket's group", socket.display())]
@@ -165,12 +165,12 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Bytes), Error> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|why| {
             let socket = self.socket.clone();
-            if source.kind() == io::ErrorKind::PermissionDenied {
+            if why.kind() == io::ErrorKind::PermissionDenied {
                 Error::Forbidden { socket }
             } else {
-                Error::NoDaemon { socket, source }
+                Error::NoDaemon { socket, why }
             }
         })?;
         let request = Request::builder()

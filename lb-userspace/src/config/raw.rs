@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Lines, Place, Problem};
-use crate::nearest::way_out;
+use crate::nearest::{nearest, way_out};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -87,22 +87,30 @@ pub(super) struct Backend {
 
 /// Reads `text`; what is wrong with its syntax, keys and types is added to `problems`.
 ///
-/// `None` when the syntax is broken: what the parser guesses behind a syntax error would only raise false alarms.
+/// `None` when the syntax is broken. Misspelt headers are told even then: they are often what broke it. Anything else that
+/// the parser guesses behind a syntax error would only raise false alarms.
 pub(super) fn read(text: &str, lines: &Lines<'_>, problems: &mut Vec<Problem>) -> Option<File> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        problems.extend(errors.iter().map(|error| Problem {
-            place: error.span().map(|span| lines.place(span.start)),
-            text: format!("not valid TOML: {}{}", error.message(), excerpt(text, error)),
-        }));
-        return None;
+    let mut reader = Reader { lines, misspelt: Vec::new(), others: Vec::new() };
+    let file = reader.file(root.get_ref());
+    problems.append(&mut reader.misspelt);
+    if errors.is_empty() {
+        problems.append(&mut reader.others);
+        return Some(file);
     }
-    Some(Reader { lines, problems }.file(root.get_ref()))
+    problems.extend(errors.iter().map(|error| Problem {
+        place: error.span().map(|span| lines.place(span.start)),
+        text: format!("not valid TOML: {}{}", error.message(), excerpt(text, error)),
+    }));
+    None
 }
 
 struct Reader<'a> {
     lines: &'a Lines<'a>,
-    problems: &'a mut Vec<Problem>,
+    /// Headers that do not exist, and are close to one that does.
+    misspelt: Vec<Problem>,
+    /// Other keys that do not exist, and values of the wrong type.
+    others: Vec<Problem>,
 }
 
 impl Reader<'_> {
@@ -263,17 +271,25 @@ impl Reader<'_> {
             None => {
                 let found = describe(typed.get_ref());
                 let text = format!("{prefix}{key} must be {expected}, not {found}");
-                self.problems.push(Problem { place: Some(place), text });
+                self.others.push(Problem { place: Some(place), text });
                 Field::Mistyped
             }
         }
     }
 
     fn refuse_unknown_keys(&mut self, prefix: &str, table: &DeTable<'_>, known: &[&str]) {
-        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+        let unknown = table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
+        for (key, value) in unknown {
             let typed = key.get_ref();
-            let text = format!("{prefix}unknown key {typed}: {}", way_out(typed, "keys", known));
-            self.problems.push(Problem { place: Some(self.lines.place(key.span().start)), text });
+            let text =
+                format!("{prefix}unknown key {}: {}", typed.escape_debug(), way_out(typed, "keys", known));
+            let problem = Problem { place: Some(self.lines.place(key.span().start)), text };
+            let headed = value.get_ref().is_table() || value.get_ref().is_array();
+            if headed && nearest(typed, known.iter().copied()).is_some() {
+                self.misspelt.push(problem);
+            } else {
+                self.others.push(problem);
+            }
         }
     }
 }

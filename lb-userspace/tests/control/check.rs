@@ -93,10 +93,18 @@ fn an_interface_that_does_not_exist() {
 
 #[test]
 fn broken_toml_every_place_of_it() {
-    line(8, "port = ", "PORT");
-    refused(6, 8, &["name = web", "address = \"192.0.2.10\"", "port 80"], &["A", "B"]);
+    line(8, "port = ", "8:8: not valid TOML: string values must be quoted, expected literal string");
     line(8, "name = \"again\"", "8:1: not valid TOML: duplicate key, at \"name\"");
-    line(1, "[node", "X");
+    line(22, "[[service]", "22:11: not valid TOML: unclosed array table, expected `]`");
+    refused(
+        6,
+        8,
+        &["name = web", "address = \"192.0.2.10\"", "port 80"],
+        &[
+            "6:8: not valid TOML: string values must be quoted, expected literal string, at \"web\"",
+            "8:6: not valid TOML: key with no value, expected `=`",
+        ],
+    );
 }
 
 #[test]
@@ -133,7 +141,16 @@ fn unknown_keys() {
         "colour = 2",
         "15:1: service web: backend web1: unknown key colour: known keys are name, address, weight",
     );
-    line(5, "[[servce]]", "SERVCE");
+    line(22, "[[servce]]", "22:3: unknown key servce: did you mean service?");
+    refused(
+        5,
+        5,
+        &["[[servce]]"],
+        &[
+            "5:3: unknown key servce: did you mean service?",
+            "22:3: not valid TOML: duplicate key, at \"service\"",
+        ],
+    );
 }
 
 #[test]
@@ -174,7 +191,7 @@ fn values_of_another_type() {
         "port = 99999999999999999999",
         "8:8: service web: port must be a whole number such as 80, not the number 99999999999999999999",
     );
-    refused(4, 28, &["[service]"], &["4:1: service must be tables, each headed [[service]], not a table"]);
+    refused(5, 27, &["[service]"], &["5:1: service must be tables, each headed [[service]], not a table"]);
     refused(
         11,
         13,
@@ -301,7 +318,7 @@ fn ports_protocols_and_modes() {
     line(8, "port = 70000", "8:8: service web: port 70000 is out of range: choose one from 1 to 65535");
     line(8, "port = -1", "8:8: service web: port -1 is out of range: choose one from 1 to 65535");
     line(9, "protocol = \"tpc\"", "9:12: service web: protocol \"tpc\" is unknown: did you mean tcp?");
-    line(9, "protocol = \"sctp\"", "9:12: service web: protocol \"sctp\" is unknown: did you mean tcp?");
+    line(9, "protocol = \"sctp\"", "9:12: service web: protocol \"sctp\" is unknown: choose tcp or udp");
     line(10, "mode = \"nat\"", "10:8: service web: mode \"nat\" is unknown: choose dsr or ipip");
 }
 
