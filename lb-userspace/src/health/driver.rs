@@ -14,7 +14,7 @@ use super::probe::{self, Failure};
 use crate::model::Check;
 
 /// Which backend to check, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Name of the service.
     pub service: String,
