@@ -98,7 +98,7 @@ pub struct Backend {
 }
 
 /// A health check: the rule that probes follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Check {
     /// What one probe does.
     pub kind: CheckKind,
@@ -115,7 +115,7 @@ pub struct Check {
 }
 
 /// What one probe does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CheckKind {
     /// Opens a TCP connection.
     Tcp,

@@ -1,0 +1,192 @@
+//! The grammar of the command line, as clap reads it; doc comments are its help.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::api::socket::DEFAULT_PATH;
+use crate::config;
+use crate::nearest::way_out;
+
+/// What `--log` takes, beside directives such as `lb_userspace::health=debug`.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Layer-4 load balancer: `xlb run` is the daemon, everything else asks it.
+#[derive(Debug, Parser)]
+#[command(name = "xlb", version, after_help = EXIT_CODES)]
+pub(super) struct Cli {
+    /// Socket of the daemon.
+    #[arg(long, global = true, value_name = "PATH", env = "XLB_SOCKET", default_value = DEFAULT_PATH)]
+    pub(super) socket: PathBuf,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 plan has changes, 3 invalid config";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Balance traffic until told to stop.
+    Run(Run),
+    /// Say whether a configuration is valid, and what is wrong with it.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+        /// Also check that it fits this machine: that its interfaces exist.
+        #[arg(long)]
+        host: bool,
+    },
+    /// Show the node: where it is attached, how much is serving, what was passed and dropped.
+    Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Services: address, port and protocol that clients use.
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Backends: the servers behind a service, named SERVICE/NAME.
+    #[command(subcommand)]
+    Backend(BackendCommand),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// Attach to this interface instead of those in the file; may be given again.
+    #[arg(long = "interface", value_name = "IF")]
+    pub(super) interfaces: Vec<String>,
+    /// How much to log: off, error, warn, info, debug, trace, or directives as `lb_userspace::health=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log)]
+    pub(super) log: String,
+    /// Log packets that are dropped. For finding a fault, not for production.
+    #[arg(long)]
+    pub(super) trace_drops: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ServiceCommand {
+    /// List the services.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BackendCommand {
+    /// List the backends of a service, or of all.
+    List {
+        /// Only of this service.
+        #[arg(value_parser = config::name)]
+        service: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Add a backend to a service.
+    Add {
+        /// Where and what to call it.
+        #[arg(value_name = "SERVICE/NAME")]
+        backend: BackendName,
+        /// Its IP address.
+        #[arg(long, value_name = "A")]
+        address: String,
+        /// Its share of new flows relative to the others, 0 to 1000.
+        #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+        weight: i64,
+    },
+    /// Delete a backend from its service.
+    Delete {
+        /// Which one.
+        #[arg(value_name = "SERVICE/NAME")]
+        backend: BackendName,
+    },
+    /// Give a backend no new flows.
+    Drain {
+        /// Which one.
+        #[arg(value_name = "SERVICE/NAME")]
+        backend: BackendName,
+    },
+    /// Let a backend take new flows again, as its health allows.
+    Ready {
+        /// Which one.
+        #[arg(value_name = "SERVICE/NAME")]
+        backend: BackendName,
+    },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// How to show the answer.
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people, with units.
+    Table,
+    /// The same with more columns.
+    Wide,
+    /// For programs, exact.
+    Json,
+}
+
+/// A lone word is a level: the filter itself would take a misspelt one for the name of a module, and log nothing.
+fn log(typed: &str) -> Result<String, String> {
+    if typed.contains('=') || LEVELS.contains(&typed) {
+        return Ok(typed.to_owned());
+    }
+    Err(format!("unknown level: {}", way_out(typed, "levels", &LEVELS)))
+}
+
+/// `web/web1`: a backend and its service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BackendName {
+    pub(super) service: String,
+    pub(super) name: String,
+}
+
+impl FromStr for BackendName {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, Self::Err> {
+        let Some((service, name)) = typed.split_once('/') else {
+            return Err("name a backend with its service, as in web/web1".to_owned());
+        };
+        Ok(Self { service: config::name(service)?, name: config::name(name)? })
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{BackendName, Cli};
+
+    #[test]
+    fn the_grammar_has_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_backend_is_named_with_its_service() {
+        let name: BackendName = "web/web1".parse().unwrap();
+        assert_eq!(
+            (name.service.as_str(), name.name.as_str(), name.to_string().as_str()),
+            ("web", "web1", "web/web1")
+        );
+        for bad in ["web1", "/web1", "web/", "web/a/b", "we b/x"] {
+            assert!(bad.parse::<BackendName>().is_err(), "{bad}");
+        }
+    }
+}

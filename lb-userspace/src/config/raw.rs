@@ -1,0 +1,331 @@
+//! What was typed: the file as its author wrote it, every value with its place, nothing judged but its type.
+//!
+//! A key that does not exist and a value of the wrong type are reported here, because only here the text is at hand.
+//! What a value means, and whether it may be so, is `validate`'s business.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Lines, Place, Problem};
+use crate::nearest::{nearest, way_out};
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+/// What a key's value turned out to be.
+#[derive(Clone, Debug)]
+pub(super) enum Field<T> {
+    /// The key is not there.
+    Absent,
+    /// It is there with a value of another type, which has been reported.
+    Mistyped,
+    /// It is there.
+    Given(At<T>),
+}
+
+impl<T> Field<T> {
+    pub(super) fn given(&self) -> Option<&At<T>> {
+        match self {
+            Self::Given(at) => Some(at),
+            Self::Absent | Self::Mistyped => None,
+        }
+    }
+}
+
+pub(super) struct File {
+    pub(super) node: Field<Node>,
+    pub(super) services: Vec<Service>,
+}
+
+pub(super) struct Node {
+    pub(super) name: Field<String>,
+    pub(super) interfaces: Field<Vec<At<String>>>,
+    pub(super) xdp_mode: Field<String>,
+    pub(super) max_slots: Field<i64>,
+}
+
+pub(super) struct Service {
+    /// How messages call it: `service web`, or `service 2` while it has no name.
+    pub(super) label: String,
+    /// Its `[[service]]` line.
+    pub(super) place: Place,
+    pub(super) name: Field<String>,
+    pub(super) address: Field<String>,
+    pub(super) port: Field<i64>,
+    pub(super) protocol: Field<String>,
+    pub(super) mode: Field<String>,
+    pub(super) slots: Field<i64>,
+    pub(super) encap_source: Field<String>,
+    pub(super) check: Field<Check>,
+    pub(super) backends: Vec<Backend>,
+}
+
+pub(super) struct Check {
+    pub(super) kind: Field<String>,
+    pub(super) path: Field<String>,
+    pub(super) host: Field<String>,
+    pub(super) interval: Field<String>,
+    pub(super) timeout: Field<String>,
+    pub(super) rise: Field<i64>,
+    pub(super) fall: Field<i64>,
+    pub(super) port: Field<i64>,
+}
+
+pub(super) struct Backend {
+    /// How messages call it, without its service: `backend web1`, or `backend 2` while it has no name.
+    pub(super) label: String,
+    /// Its `[[service.backend]]` line.
+    pub(super) place: Place,
+    pub(super) name: Field<String>,
+    pub(super) address: Field<String>,
+    pub(super) weight: Field<i64>,
+}
+
+/// Reads `text`; what is wrong with its syntax, keys and types is added to `problems`.
+///
+/// `None` when the syntax is broken. Misspelt headers are told even then: they are often what broke it. Anything else that
+/// the parser guesses behind a syntax error would only raise false alarms.
+pub(super) fn read(text: &str, lines: &Lines<'_>, problems: &mut Vec<Problem>) -> Option<File> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { lines, misspelt: Vec::new(), others: Vec::new() };
+    let file = reader.file(root.get_ref());
+    problems.append(&mut reader.misspelt);
+    if errors.is_empty() {
+        problems.append(&mut reader.others);
+        return Some(file);
+    }
+    problems.extend(errors.iter().map(|error| Problem {
+        place: error.span().map(|span| lines.place(span.start)),
+        text: format!("not valid TOML: {}{}", error.message(), excerpt(text, error)),
+    }));
+    None
+}
+
+struct Reader<'a> {
+    lines: &'a Lines<'a>,
+    /// Headers that do not exist, and are close to one that does.
+    misspelt: Vec<Problem>,
+    /// Other keys that do not exist, and values of the wrong type.
+    others: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, root: &DeTable<'_>) -> File {
+        self.refuse_unknown_keys("", root, &["node", "service"]);
+        let node = self.section("", root, "node", "[node]");
+        let services = self.sections("", root, "service", "[[service]]");
+        File {
+            node: self.within(node, |reader, table| reader.node(table)),
+            services: services.iter().enumerate().map(|(n, at)| self.service(n + 1, at)).collect(),
+        }
+    }
+
+    fn node(&mut self, table: &DeTable<'_>) -> Node {
+        self.refuse_unknown_keys("node: ", table, &["name", "interfaces", "xdp_mode", "max_slots"]);
+        Node {
+            name: self.string("node: ", table, "name", "lb1"),
+            interfaces: self.strings("node: ", table, "interfaces", "[\"eth0\"]"),
+            xdp_mode: self.string("node: ", table, "xdp_mode", "native"),
+            max_slots: self.integer("node: ", table, "max_slots", 4_194_304),
+        }
+    }
+
+    fn service(&mut self, number: usize, at: &At<&DeTable<'_>>) -> Service {
+        let table = at.value;
+        let label = label("service", number, table);
+        let prefix = format!("{label}: ");
+        self.refuse_unknown_keys(&prefix, table, &SERVICE_KEYS);
+        let check = self.section(&prefix, table, "check", "[service.check]");
+        let backends = self.sections(&prefix, table, "backend", "[[service.backend]]");
+        Service {
+            place: at.place,
+            name: self.string(&prefix, table, "name", "web"),
+            address: self.string(&prefix, table, "address", "192.0.2.10"),
+            port: self.integer(&prefix, table, "port", 80),
+            protocol: self.string(&prefix, table, "protocol", "tcp"),
+            mode: self.string(&prefix, table, "mode", "dsr"),
+            slots: self.integer(&prefix, table, "slots", 65_537),
+            encap_source: self.string(&prefix, table, "encap_source", "172.16.0.0/16"),
+            check: self.within(check, |reader, table| reader.check(&prefix, table)),
+            backends: backends.iter().enumerate().map(|(n, at)| self.backend(&prefix, n + 1, at)).collect(),
+            label,
+        }
+    }
+
+    fn check(&mut self, service: &str, table: &DeTable<'_>) -> Check {
+        let prefix = format!("{service}check: ");
+        self.refuse_unknown_keys(&prefix, table, &CHECK_KEYS);
+        Check {
+            kind: self.string(&prefix, table, "kind", "http"),
+            path: self.string(&prefix, table, "path", "/healthz"),
+            host: self.string(&prefix, table, "host", "www.example.com"),
+            interval: self.string(&prefix, table, "interval", "1s"),
+            timeout: self.string(&prefix, table, "timeout", "500ms"),
+            rise: self.integer(&prefix, table, "rise", 2),
+            fall: self.integer(&prefix, table, "fall", 3),
+            port: self.integer(&prefix, table, "port", 8080),
+        }
+    }
+
+    fn backend(&mut self, service: &str, number: usize, at: &At<&DeTable<'_>>) -> Backend {
+        let table = at.value;
+        let label = label("backend", number, table);
+        let prefix = format!("{service}{label}: ");
+        self.refuse_unknown_keys(&prefix, table, &["name", "address", "weight"]);
+        Backend {
+            place: at.place,
+            name: self.string(&prefix, table, "name", "web1"),
+            address: self.string(&prefix, table, "address", "10.0.0.11"),
+            weight: self.integer(&prefix, table, "weight", 1),
+            label,
+        }
+    }
+
+    fn string(&mut self, prefix: &str, table: &DeTable<'_>, key: &str, example: &str) -> Field<String> {
+        let expected = format!("a string such as \"{example}\"");
+        self.field(prefix, table, key, &expected, |value| value.as_str().map(str::to_owned))
+    }
+
+    fn integer(&mut self, prefix: &str, table: &DeTable<'_>, key: &str, example: i64) -> Field<i64> {
+        self.field(prefix, table, key, &format!("a whole number such as {example}"), |value| {
+            let number = value.as_integer()?;
+            i64::from_str_radix(number.as_str(), number.radix()).ok()
+        })
+    }
+
+    fn strings(
+        &mut self,
+        prefix: &str,
+        table: &DeTable<'_>,
+        key: &str,
+        example: &str,
+    ) -> Field<Vec<At<String>>> {
+        let lines = self.lines;
+        self.field(prefix, table, key, &format!("a list of strings such as {example}"), |value| {
+            let read = |item: &Spanned<DeValue<'_>>| {
+                let value = item.get_ref().as_str()?.to_owned();
+                Some(At { value, place: lines.place(item.span().start) })
+            };
+            value.as_array()?.iter().map(read).collect()
+        })
+    }
+
+    fn section<'t>(
+        &mut self,
+        prefix: &str,
+        table: &'t DeTable<'t>,
+        key: &str,
+        header: &str,
+    ) -> Field<&'t DeTable<'t>> {
+        self.field(prefix, table, key, &format!("a table headed {header}"), |value| value.as_table())
+    }
+
+    fn sections<'t>(
+        &mut self,
+        prefix: &str,
+        table: &'t DeTable<'t>,
+        key: &str,
+        header: &str,
+    ) -> Vec<At<&'t DeTable<'t>>> {
+        let lines = self.lines;
+        let read = |item: &'t Spanned<DeValue<'t>>| {
+            Some(At { value: item.get_ref().as_table()?, place: lines.place(item.span().start) })
+        };
+        let field = self.field(prefix, table, key, &format!("tables, each headed {header}"), |value| {
+            value.as_array()?.iter().map(read).collect()
+        });
+        match field {
+            Field::Given(list) => list.value,
+            Field::Absent | Field::Mistyped => Vec::new(),
+        }
+    }
+
+    fn within<T>(
+        &mut self,
+        section: Field<&DeTable<'_>>,
+        read: impl FnOnce(&mut Self, &DeTable<'_>) -> T,
+    ) -> Field<T> {
+        match section {
+            Field::Given(at) => Field::Given(At { value: read(self, at.value), place: at.place }),
+            Field::Mistyped => Field::Mistyped,
+            Field::Absent => Field::Absent,
+        }
+    }
+
+    fn field<'t, T>(
+        &mut self,
+        prefix: &str,
+        table: &'t DeTable<'t>,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&'t DeValue<'t>) -> Option<T>,
+    ) -> Field<T> {
+        let Some(typed) = table.get(key) else { return Field::Absent };
+        let place = self.lines.place(typed.span().start);
+        match read(typed.get_ref()) {
+            Some(value) => Field::Given(At { value, place }),
+            None => {
+                let found = describe(typed.get_ref());
+                let text = format!("{prefix}{key} must be {expected}, not {found}");
+                self.others.push(Problem { place: Some(place), text });
+                Field::Mistyped
+            }
+        }
+    }
+
+    fn refuse_unknown_keys(&mut self, prefix: &str, table: &DeTable<'_>, known: &[&str]) {
+        let unknown = table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
+        for (key, value) in unknown {
+            let typed = key.get_ref();
+            let text =
+                format!("{prefix}unknown key {}: {}", typed.escape_debug(), way_out(typed, "keys", known));
+            let problem = Problem { place: Some(self.lines.place(key.span().start)), text };
+            let headed = value.get_ref().is_table() || value.get_ref().is_array();
+            if headed && nearest(typed, known.iter().copied()).is_some() {
+                self.misspelt.push(problem);
+            } else {
+                self.others.push(problem);
+            }
+        }
+    }
+}
+
+const SERVICE_KEYS: [&str; 9] =
+    ["name", "address", "port", "protocol", "mode", "slots", "encap_source", "check", "backend"];
+const CHECK_KEYS: [&str; 8] = ["kind", "path", "host", "interval", "timeout", "rise", "fall", "port"];
+
+fn label(noun: &str, number: usize, table: &DeTable<'_>) -> String {
+    match table.get("name").and_then(|name| name.get_ref().as_str()) {
+        Some(name) => format!("{noun} {}", name.escape_debug()),
+        None => format!("{noun} {number}"),
+    }
+}
+
+/// What the parser stumbled over, when it is short enough to help.
+fn excerpt(text: &str, error: &toml::de::Error) -> String {
+    match error.span().and_then(|span| text.get(span)) {
+        Some(typed) if !typed.trim().is_empty() && typed.len() <= 40 && !typed.contains('\n') => {
+            format!(", at {typed:?}")
+        }
+        Some(_) | None => String::new(),
+    }
+}
+
+fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the string {text:?}"),
+        DeValue::Integer(number) => format!("the number {number}"),
+        DeValue::Float(number) => format!("the number {number}"),
+        DeValue::Boolean(truth) => format!("the boolean {truth}"),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+            "a list of tables".to_owned()
+        }
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}

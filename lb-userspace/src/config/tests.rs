@@ -1,0 +1,189 @@
+//! What a valid file becomes. Every way to be invalid is in `tests/check.rs`, through the real binary.
+
+use std::time::Duration;
+
+use super::{Loaded, NewBackend, Overrides, Problems, backend, load, parse};
+use crate::model::{Backend, Check, CheckKind, Mode, Protocol, XdpMode};
+
+fn read(text: &str) -> Result<Loaded, Problems> {
+    parse("xlb.toml", text, &Overrides::default())
+}
+
+const FULL: &str = r#"
+[node]
+name = "lb1"
+interfaces = ["eth0", "eth1"]
+xdp_mode = "auto"
+max_slots = 100_000
+
+[[service]]
+name = "web"
+address = "192.0.2.10"
+port = 80
+protocol = "tcp"
+mode = "ipip"
+slots = 65537
+encap_source = "172.16.0.0/16"
+[service.check]
+kind = "http"
+path = "/healthz"
+host = "www.example.com"
+interval = "2s"
+timeout = "500ms"
+rise = 4
+fall = 5
+port = 8080
+[[service.backend]]
+name = "web1"
+address = "10.0.0.11"
+weight = 10
+[[service.backend]]
+name = "web2"
+address = "10.0.0.12"
+
+[[service]]
+name = "dns"
+address = "2001:db8::53"
+port = 53
+protocol = "udp"
+mode = "dsr"
+"#;
+
+#[test]
+fn every_key_arrives() {
+    let config = read(FULL).unwrap().config;
+    assert_eq!((config.node.name.as_str(), config.node.max_slots), ("lb1", 100_000));
+    assert_eq!(config.node.interfaces, ["eth0", "eth1"]);
+    assert_eq!(config.node.xdp_mode, XdpMode::Auto);
+    let [web, dns] = &config.services[..] else { panic!("two services") };
+    assert_eq!((web.name.as_str(), web.port, web.protocol, web.mode), ("web", 80, Protocol::Tcp, Mode::Ipip));
+    assert_eq!((web.slots, web.encap_source.unwrap().to_string().as_str()), (Some(65537), "172.16.0.0/16"));
+    let check = Check {
+        kind: CheckKind::Http { path: "/healthz".to_owned(), host: Some("www.example.com".to_owned()) },
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_millis(500),
+        rise: 4,
+        fall: 5,
+        port: Some(8080),
+    };
+    assert_eq!(web.check, Some(check));
+    let web1 = Backend { name: "web1".to_owned(), address: "10.0.0.11".parse().unwrap(), weight: 10 };
+    assert_eq!(web.backends[0], web1);
+    assert_eq!(web.backends[1].weight, 1);
+    assert_eq!(
+        (dns.address.to_string().as_str(), dns.protocol, dns.mode),
+        ("2001:db8::53", Protocol::Udp, Mode::Dsr)
+    );
+    assert!(
+        dns.backends.is_empty() && dns.check.is_none() && dns.slots.is_none() && dns.encap_source.is_none()
+    );
+}
+
+#[test]
+fn what_is_not_said_has_its_documented_default() {
+    let node = read("[node]\nname = \"n\"\ninterfaces = [\"eth0\"]\n").unwrap().config.node;
+    assert_eq!((node.xdp_mode, node.max_slots), (XdpMode::Native, 4_194_304));
+    let check = |keys: &str| {
+        let head = "[node]\nname = \"n\"\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"s\"\n\
+                    address = \"192.0.2.1\"\nport = 80\nprotocol = \"tcp\"\nmode = \"dsr\"\n[service.check]\n";
+        read(&format!("{head}{keys}")).unwrap().config.services[0].check.clone().unwrap()
+    };
+    let second = Duration::from_secs(1);
+    let http = check("kind = \"http\"");
+    assert_eq!(http.kind, CheckKind::Http { path: "/".to_owned(), host: None });
+    assert_eq!((http.interval, http.timeout, http.rise, http.fall, http.port), (second, second, 2, 3, None));
+    let often = check("kind = \"tcp\"\ninterval = \"200ms\"");
+    assert_eq!(often.timeout, Duration::from_millis(200), "a timeout never outlasts the interval");
+    assert_eq!(check("kind = \"tcp\"\ninterval = \"1m\"").timeout, second);
+}
+
+#[test]
+fn places_lead_back_to_the_file() {
+    let places = read(FULL).unwrap().places;
+    assert_eq!(places.file, "xlb.toml");
+    assert_eq!((places.interfaces["eth0"].line, places.interfaces["eth1"].column), (4, 23));
+}
+
+#[test]
+fn interfaces_of_the_command_line_take_the_place_of_the_files() {
+    let overrides = |names: &[&str]| Overrides { interfaces: names.iter().map(|&n| n.to_owned()).collect() };
+    let loaded = parse("f", "[node]\nname = \"n\"\n", &overrides(&["eth7"])).unwrap();
+    assert_eq!(loaded.config.node.interfaces, ["eth7"]);
+    let twice = parse("f", "[node]\nname = \"n\"\n", &overrides(&["eth7", "eth7"])).unwrap_err();
+    assert_eq!(twice.to_string(), "f: --interface: interface eth7 is given twice: remove one");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_so() {
+    let problems = load("/nonexistent/xlb.toml".as_ref(), &Overrides::default()).unwrap_err();
+    let expected = "/nonexistent/xlb.toml: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(problems.to_string(), expected);
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let bytes: Vec<char> = FULL.chars().collect();
+    for cut in 0..bytes.len() {
+        let head: String = bytes[..cut].iter().collect();
+        let without: String = bytes[..cut].iter().chain(&bytes[cut + 1..]).collect();
+        for text in [head, without] {
+            if let Err(problems) = read(&text) {
+                assert!(!problems.list.is_empty(), "refused without a reason: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_backend_is_judged_by_the_rules_of_the_file() {
+    let mut config = read(FULL).unwrap().config;
+    config.services[0].slots = Some(251);
+    let web = &config.services[0];
+    let new = |name: &str, address: &str, weight| NewBackend {
+        name: name.to_owned(),
+        address: address.to_owned(),
+        weight,
+    };
+    let added = backend(&config, web, &new("web3", "10.0.0.13", 7)).unwrap();
+    assert_eq!(added, Backend { name: "web3".to_owned(), address: "10.0.0.13".parse().unwrap(), weight: 7 });
+    let cases = [
+        (
+            new("web1", "10.0.0.13", 1),
+            "backend web1: a backend of this name is already there: choose another name, or delete that one first",
+        ),
+        (new("web3", "10.0.0.12", 1), "backend web3: address 10.0.0.12 is already used by web2"),
+        (
+            new("web3", "10.0.0", 1),
+            "backend web3: address \"10.0.0\" is not an IP address: write one such as 192.0.2.10 or 2001:db8::10",
+        ),
+        (
+            new("web3", "10.0.0.13", 1001),
+            "backend web3: weight 1001 is out of range: choose one from 0 to 1000",
+        ),
+        (new("web3", "10.0.0.13", -1), "backend web3: weight -1 is out of range: choose one from 0 to 1000"),
+        (
+            new("a/b", "10.0.0.13", 1),
+            "backend a/b: name \"a/b\" is not 1 to 64 of the characters A-Z a-z 0-9 . _ -",
+        ),
+        (
+            new("web3", "2001:db8::1", 1),
+            "backend web3: address 2001:db8::1 is an IPv6 address behind the IPv4 address 192.0.2.10, which mode ipip cannot carry: give the backend's IPv4 address",
+        ),
+        (
+            new("web3", "192.0.2.10", 1),
+            "backend web3: address 192.0.2.10 is the address of service web: packets sent there would come back; give the server's own address",
+        ),
+    ];
+    for (new, expected) in cases {
+        assert_eq!(backend(&config, web, &new).unwrap_err(), format!("service web: {expected}"));
+    }
+    let mut full = config.clone();
+    full.services[0].backends = (0..251)
+        .map(|n| Backend { name: format!("b{n}"), address: [10, 1, 0, n].into(), weight: 1 })
+        .collect();
+    let crowded = backend(&full, &full.services[0], &new("web3", "10.0.0.13", 1)).unwrap_err();
+    assert!(
+        crowded.ends_with("slots 251 is less than its 252 backends with a weight: the next prime is 257")
+    );
+    assert!(backend(&full, &full.services[0], &new("web3", "10.0.0.13", 0)).is_ok());
+}

@@ -1,0 +1,385 @@
+//! The data plane in the kernel: loads the BPF object, maps its tables, attaches its program.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode as AyaMode};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use lb_common::abi::counters::Counter;
+use lb_common::abi::map;
+use lb_common::hash::FlowKey;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
+
+use super::pod::Shared;
+use super::region::Region;
+use super::tables::{Maps, Tables, slot_lines};
+use super::{Dataplane, Grace};
+use crate::model::XdpMode;
+
+/// The BPF object that belongs to this build.
+pub const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XLB_BPF_OBJECT"));
+/// Name of the forwarding program in it.
+pub const PROGRAM: &str = "xlb";
+
+/// What can go wrong between the object and a running program; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// EPERM or EACCES.
+    #[error(
+        "the kernel does not permit BPF: run xlb as root, or with the capabilities BPF, NET_ADMIN and PERFMON ({0})"
+    )]
+    NotPermitted(String),
+    /// ENOSYS.
+    #[error("this kernel has no BPF: boot one that is built with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT")]
+    NoBpf,
+    /// The kernel is older than what the program needs.
+    #[error("kernel {release} is too old: xlb needs 6.1 or newer")]
+    KernelTooOld {
+        /// As `uname -r` tells.
+        release: String,
+    },
+    /// The verifier, or the object, or memory.
+    #[error("the BPF object does not load: {0}")]
+    Load(String),
+    /// The interface went away.
+    #[error("interface {0}: there is no such interface here: name one that `ip link` lists")]
+    NoInterface(String),
+    /// The driver does not take the program.
+    #[error(
+        "interface {interface}: its driver takes no native XDP program ({reason}): set xdp_mode = \"auto\" in [node] to run in \
+         the network stack instead, or lower the interface's MTU if it is above 3498"
+    )]
+    NoNativeXdp {
+        /// Which one.
+        interface: String,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// Somebody else's program.
+    #[error(
+        "interface {0}: another XDP program is attached: stop the program that owns it, or remove it with `ip link set dev {0} \
+         xdp off`"
+    )]
+    Occupied(String),
+    /// Anything else while attaching.
+    #[error("interface {interface}: the XDP program cannot be attached: {reason}")]
+    Attach {
+        /// Which one.
+        interface: String,
+        /// What the kernel said.
+        reason: String,
+    },
+}
+
+/// How a program got attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attached {
+    /// In the driver.
+    Native,
+    /// In the network stack.
+    Generic,
+}
+
+/// What is fixed at load.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Room for all Maglev tables together, in slots.
+    pub max_slots: u32,
+    /// Log every dropped packet.
+    pub trace_drops: bool,
+    /// Key of the flow hash.
+    pub flow_key: FlowKey,
+}
+
+/// A loaded object and its tables.
+pub struct Kernel {
+    ebpf: Ebpf,
+    program: String,
+    tables: Tables,
+    counters: PerCpuArray<MapData, Shared<Counter>>,
+}
+
+impl Kernel {
+    /// Loads this build's object.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn load(options: &Options) -> Result<Self, Error> {
+        require_kernel(&kernel_release())?;
+        Self::load_program(OBJECT, PROGRAM, options, &[])
+    }
+
+    /// Loads one program of an object that has the maps of `lb_common::abi`; `constants` are bytes that it reads as load-time
+    /// constants.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn load_program(
+        object: &[u8],
+        program: &str,
+        options: &Options,
+        constants: &[(&str, u8)],
+    ) -> Result<Self, Error> {
+        let trace_drops = u8::from(options.trace_drops);
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries(map::SLOTS, slot_lines(options.max_slots)).override_global(
+            "TRACE_DROPS",
+            &trace_drops,
+            true,
+        );
+        for (name, value) in constants {
+            loader.override_global(name, value, true);
+        }
+        let mut ebpf = loader.load(object)?;
+        xdp(&mut ebpf, program)?.load().map_err(load_error)?;
+        let mut tables =
+            Tables::over(&BpfMaps(&ebpf), options.max_slots).map_err(|e| Error::Load(e.to_string()))?;
+        tables.initialize(options.flow_key);
+        let counters = ebpf.take_map(map::COUNTERS).ok_or_else(|| missing(map::COUNTERS))?;
+        let counters = PerCpuArray::try_from(counters).map_err(|error| Error::Load(error.to_string()))?;
+        Ok(Self { ebpf, program: program.to_owned(), tables, counters })
+    }
+
+    /// Attaches the program to an interface of the current network namespace, until `self` is dropped.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn attach(&mut self, interface: &str, mode: XdpMode) -> Result<Attached, Error> {
+        let program = xdp(&mut self.ebpf, &self.program)?;
+        let (first, second) = match mode {
+            XdpMode::Native => (Attached::Native, None),
+            XdpMode::Generic => (Attached::Generic, None),
+            XdpMode::Auto => (Attached::Native, Some(Attached::Generic)),
+        };
+        match (attach_as(program, interface, first), second) {
+            (Ok(()), _) => Ok(first),
+            (Err(Error::NoNativeXdp { .. }), Some(second)) => {
+                attach_as(program, interface, second).map(|()| second)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Hands the records that a program with `trace_drops` writes to the process's log, from a thread of their own.
+    ///
+    /// # Errors
+    /// When the object has no log, or it is read already.
+    pub fn log_drops(&mut self) -> Result<(), Error> {
+        let log =
+            aya_log::EbpfLogger::init(&mut self.ebpf).map_err(|error| Error::Load(error.to_string()))?;
+        let spawned = std::thread::Builder::new().name("drop-log".to_owned()).spawn(|| follow(log));
+        spawned.map(drop).map_err(|error| Error::Load(format!("no thread for its log: {error}")))
+    }
+
+    /// Runs the program on a frame with `BPF_PROG_TEST_RUN` and returns the kernel's action, what became of the frame, and the
+    /// time that one of `repeat` runs took on average. The frame comes in on `lo`, interface 1; every repeat gets what the
+    /// one before it left.
+    ///
+    /// # Errors
+    /// When the kernel refuses: a frame shorter than 14 bytes, for instance.
+    pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunResult, Error> {
+        let program = xdp(&mut self.ebpf, &self.program)?;
+        let mut out = vec![0; frame.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = program.test_run(options).map_err(load_error)?;
+        out.truncate(result.data_size_out as usize);
+        Ok(TestRunResult { action: result.return_value, frame: out, duration: result.duration })
+    }
+
+    /// Instructions of the loaded program after the verifier has removed dead branches and inlined map lookups, and the
+    /// instructions that the verifier walked through.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn size(&mut self) -> Result<(u32, u32), Error> {
+        let info = xdp(&mut self.ebpf, &self.program)?.info().map_err(load_error)?;
+        Ok((
+            info.size_translated().unwrap_or_default() / 8,
+            info.verified_instruction_count().unwrap_or_default(),
+        ))
+    }
+}
+
+/// What [`Kernel::test_run`] saw.
+#[derive(Debug)]
+pub struct TestRunResult {
+    /// An XDP action: 1 drop, 2 pass, 3 send back, 4 redirect.
+    pub action: u32,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// Mean time of one run, as the kernel measured it, in whole nanoseconds.
+    pub duration: std::time::Duration,
+}
+
+impl Dataplane for Kernel {
+    fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    fn tables_mut(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+
+    fn counter(&self, index: u32) -> io::Result<Counter> {
+        let values = self.counters.get(&index, 0).map_err(io::Error::other)?;
+        Ok(values.iter().fold(Counter::default(), |sum, Shared(one)| Counter {
+            packets: sum.packets.wrapping_add(one.packets),
+            bytes: sum.bytes.wrapping_add(one.bytes),
+        }))
+    }
+
+    fn clear_counter(&mut self, index: u32) -> io::Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        let zeros = PerCpuValues::try_from(vec![Shared(Counter::default()); cpus])?;
+        self.counters.set(index, zeros, 0).map_err(io::Error::other)
+    }
+
+    fn grace(&self) -> Grace {
+        Grace::begin()
+    }
+}
+
+struct BpfMaps<'a>(&'a Ebpf);
+
+impl Maps for BpfMaps<'_> {
+    fn region<T>(&self, name: &'static str, len: usize) -> io::Result<Region<T>>
+    where
+        T: bytemuck::AnyBitPattern + bytemuck::NoUninit,
+    {
+        match self.0.map(name) {
+            Some(Map::Array(data)) => Region::map(data.fd().as_fd(), len),
+            Some(_) | None => Err(io::Error::other(format!("it has no array {name}"))),
+        }
+    }
+}
+
+/// Waits for records, and ends with the process.
+fn follow(mut log: aya_log::EbpfLogger<&'static dyn log::Log>) {
+    loop {
+        let mut waiting = [PollFd::new(log.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut waiting, PollTimeout::NONE).is_ok() {
+            log.flush();
+        }
+    }
+}
+
+fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
+    ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into().map_err(load_error)
+}
+
+fn missing(name: &str) -> Error {
+    Error::Load(format!("it has no {name}"))
+}
+
+fn attach_as(program: &mut Xdp, interface: &str, mode: Attached) -> Result<(), Error> {
+    let aya_mode = match mode {
+        Attached::Native => AyaMode::Driver,
+        Attached::Generic => AyaMode::Skb,
+    };
+    let Err(error) = program.attach(interface, aya_mode) else { return Ok(()) };
+    let interface = interface.to_owned();
+    let source = match &error {
+        ProgramError::UnknownInterface { .. } => return Err(Error::NoInterface(interface)),
+        other => io_error(other),
+    };
+    let reason = source.map_or_else(|| with_sources(&error), ToString::to_string);
+    Err(match (source.map(io::Error::kind), source.and_then(io::Error::raw_os_error), mode) {
+        (_, Some(nix::libc::EBUSY | nix::libc::EEXIST), _) => Error::Occupied(interface),
+        (Some(io::ErrorKind::PermissionDenied), _, _) => Error::NotPermitted(reason),
+        // A driver without XDP says EOPNOTSUPP; one with it that cannot now (MTU, queues) ERANGE, EINVAL or ENOSPC.
+        (_, _, Attached::Native) => Error::NoNativeXdp { interface, reason },
+        (_, _, Attached::Generic) => Error::Attach { interface, reason },
+    })
+}
+
+/// The system's error somewhere below another one.
+fn io_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+fn classify(error: &(dyn std::error::Error + 'static)) -> Error {
+    let text = with_sources(error);
+    match io_error(error) {
+        Some(io) if io.kind() == io::ErrorKind::PermissionDenied => Error::NotPermitted(io.to_string()),
+        Some(io) if io.raw_os_error() == Some(nix::libc::ENOSYS) => Error::NoBpf,
+        Some(_) | None => Error::Load(text),
+    }
+}
+
+fn load_error(error: ProgramError) -> Error {
+    classify(&error)
+}
+
+impl From<EbpfError> for Error {
+    fn from(error: EbpfError) -> Self {
+        classify(&error)
+    }
+}
+
+impl From<MapError> for Error {
+    fn from(error: MapError) -> Self {
+        classify(&error)
+    }
+}
+
+fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// The oldest kernel that has everything the program and the daemon use.
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
+fn require_kernel(release: &str) -> Result<(), Error> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < OLDEST_KERNEL => {
+            Err(Error::KernelTooOld { release: release.to_owned() })
+        }
+        // What cannot be read is tried.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_kernels_are_refused_by_name() {
+        for new in ["6.1.0-32-cloud-amd64", "6.18.44", "7.2", "strange"] {
+            assert!(require_kernel(new).is_ok(), "{new}");
+        }
+        for old in ["5.10.0-35-amd64", "6.0.19", "4.19"] {
+            let text = require_kernel(old).unwrap_err().to_string();
+            assert_eq!(text, format!("kernel {old} is too old: xlb needs 6.1 or newer"));
+        }
+    }
+}

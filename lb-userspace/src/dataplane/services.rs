@@ -1,0 +1,159 @@
+//! Builds a service table: two-choice cuckoo hashing, at most half full.
+//!
+//! Pagh and Rodler, "Cuckoo hashing" (2004): an entry that finds both its places taken moves one of the two owners to its
+//! other place. Half full, a random seed fits with high probability; another is tried when it does not.
+
+use bytemuck::allocation::zeroed_box;
+use lb_common::abi::service::{Endpoint, SERVICE_CAPACITY, ServiceEntry, ServiceTable, VIP_FILTER_BITS, Vip};
+use lb_common::hash::mix;
+
+/// A service as the table holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its address.
+    pub vip: Vip,
+    /// Its port and protocol.
+    pub endpoint: Endpoint,
+    /// First slot.
+    pub slots_base: u32,
+    /// Number of slots.
+    pub slots_len: u32,
+}
+
+/// There are more services and VIPs than the table may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{needed} services and VIPs are more than the {max} that fit: spread them over more nodes")]
+pub struct TableFull {
+    needed: usize,
+    max: usize,
+}
+
+const MAX_ENTRIES: usize = SERVICE_CAPACITY / 2;
+const MIN_ENTRIES: usize = 16;
+/// Moves after which a seed is given up; a table that is half full needs a handful.
+const MAX_MOVES: usize = 256;
+
+/// Builds the table for these services.
+///
+/// # Errors
+/// When there are too many; addresses and endpoints are unique.
+pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableFull> {
+    let mut vips: Vec<Vip> = services.iter().map(|service| service.vip).collect();
+    vips.sort_unstable_by_key(|vip| (vip.high, vip.low));
+    vips.dedup();
+    let entries: Vec<ServiceEntry> = services
+        .iter()
+        .map(|service| {
+            let mut entry = ServiceEntry::new(service.vip, service.endpoint);
+            entry.slots_base = service.slots_base;
+            entry.slots_len = service.slots_len;
+            entry
+        })
+        .chain(vips.iter().map(|vip| ServiceEntry::new(*vip, Endpoint::VIP)))
+        .collect();
+    if entries.len() > MAX_ENTRIES {
+        return Err(TableFull { needed: entries.len(), max: MAX_ENTRIES });
+    }
+    let size = (entries.len() * 2).next_power_of_two().max(MIN_ENTRIES);
+    // 16 filter bits a VIP keep strangers out 15 times of 16, up to 1,024 VIPs.
+    let filter_bits = (vips.len() * 16).next_power_of_two().clamp(64, VIP_FILTER_BITS as usize);
+    let mut table: Box<ServiceTable> = zeroed_box();
+    for seed in (1u64..).map(mix) {
+        *table = bytemuck::Zeroable::zeroed();
+        table.seed = seed;
+        table.mask = mask(size);
+        table.filter_mask = mask(filter_bits);
+        if entries.iter().all(|entry| insert(&mut table, *entry)) {
+            break;
+        }
+    }
+    for vip in vips {
+        table.admit_vip(vip.hash(table.seed));
+    }
+    Ok(table)
+}
+
+/// Size minus one; sizes are powers of two up to 16,384.
+fn mask(size: usize) -> u32 {
+    u32::try_from(size - 1).unwrap_or(u32::MAX)
+}
+
+/// Puts an entry in, moving others; `false` when it does not fit under this seed.
+fn insert(table: &mut ServiceTable, entry: ServiceEntry) -> bool {
+    let mut homeless = entry;
+    let mut turned_away_from = None;
+    for _ in 0..MAX_MOVES {
+        let (first, second) = places(table, &homeless);
+        for place in [first, second] {
+            if table.entries[place].is_vacant() {
+                table.entries[place] = homeless;
+                return true;
+            }
+        }
+        let place = if turned_away_from == Some(first) { second } else { first };
+        std::mem::swap(&mut table.entries[place], &mut homeless);
+        turned_away_from = Some(place);
+    }
+    false
+}
+
+fn places(table: &ServiceTable, entry: &ServiceEntry) -> (usize, usize) {
+    let (vip, endpoint) = entry.key();
+    table.places(endpoint.hash(vip.hash(table.seed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn services(count: u32, ports: u16) -> Vec<Entry> {
+        (0..count)
+            .flat_map(|n| {
+                (1..=ports).map(move |port| Entry {
+                    vip: Vip::v4((0xc000_0000 | n).to_be_bytes()),
+                    endpoint: Endpoint::new(port, 6),
+                    slots_base: n * 1000,
+                    slots_len: u32::from(port),
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_service_is_found_and_no_other() {
+        for (vips, ports) in [(0, 0), (1, 1), (3, 40), (1000, 1), (2048, 1), (1, 4095)] {
+            let services = services(vips, ports);
+            let table = build(&services).unwrap();
+            for service in &services {
+                let hash = service.vip.hash(table.seed);
+                assert!(table.may_be_vip(hash));
+                let entry = table.find(service.vip, hash, service.endpoint).unwrap();
+                assert_eq!((entry.slots_base, entry.slots_len), (service.slots_base, service.slots_len));
+                assert!(table.find(service.vip, hash, Endpoint::VIP).is_some());
+                assert!(table.find(service.vip, hash, Endpoint::new(9999, 6)).is_none());
+                assert!(table.find(service.vip, hash, Endpoint::new(1, 17)).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_keeps_most_strangers_out() {
+        let table = build(&services(1000, 1)).unwrap();
+        let strangers = (0..10_000u32)
+            .map(|n| Vip::v4((0x0a00_0000 | n).to_be_bytes()))
+            .filter(|vip| table.may_be_vip(vip.hash(table.seed)))
+            .count();
+        assert!(strangers < 1000, "{strangers} of 10000 addresses pass the filter");
+        let mut bytes = [0x20; 16];
+        bytes[15] = 1;
+        let vip = Vip::v6(bytes);
+        assert!(table.find(vip, vip.hash(table.seed), Endpoint::VIP).is_none());
+    }
+
+    #[test]
+    fn too_many_are_refused() {
+        let error = build(&services(2049, 1)).err().map(|error| error.to_string());
+        let text = "4098 services and VIPs are more than the 4096 that fit: spread them over more nodes";
+        assert_eq!(error.as_deref(), Some(text));
+    }
+}
