@@ -16,7 +16,10 @@ use anyhow::{Context, Result, bail};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
-    sys::{prctl, signal::Signal},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
 };
 
 /// Where `ip` looks for named namespaces.
@@ -95,9 +98,11 @@ impl Netns {
         let file = Arc::clone(&self.file);
         // A group of its own, so that Ctrl-C reaches us alone and we end things in order.
         command.stdin(Stdio::null()).process_group(0);
-        // SAFETY: the closure makes two system calls; it neither allocates nor takes a lock.
+        // SAFETY: the closure makes three system calls; it neither allocates nor takes a lock.
         unsafe {
             command.pre_exec(move || {
+                // The mask of `signals::handle` would be inherited.
+                SigSet::empty().thread_set_mask()?;
                 setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 Ok(())

@@ -19,7 +19,6 @@ pub fn handle(on_stop: impl FnOnce() + Send + 'static) -> Result<()> {
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGHUP);
-    // Children start with an empty mask: the standard library sees to it.
     signals.thread_block().context("cannot block signals")?;
     thread::spawn(move || {
         let mut on_stop = Some(on_stop);

@@ -34,7 +34,12 @@ fn spreads(mode: Mode, ipv6: bool, xdp_mode: &'static str) -> Result<()> {
     );
     requests(&lab, &config)?;
     curls(&lab, config.service())?;
-    transfers(&lab, config.service())
+    transfers(&lab, config.service())?;
+    // It was the program that did it.
+    for backend in lab.balancer()?.backends()? {
+        ensure!(backend.packets > 0, "no packet was counted: {backend:?}");
+    }
+    Ok(())
 }
 
 /// Connections by the thousand, and where they went.

@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
     unistd::Pid,
 };
 use xlb_tests::lab::{leftovers, wait, xlb_binary};
@@ -51,10 +55,16 @@ fn view_ends_at_sigterm() -> Result<()> {
 }
 
 fn view_is_killed() -> Result<()> {
+    // The orphans are ours to bury: not every container has an init that does it.
+    prctl::set_child_subreaper(true)?;
     let mut child = running()?;
     let id = child.id();
+    let orphans = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
     child.kill()?;
     child.wait()?;
+    for orphan in orphans.split_whitespace() {
+        waitpid(Pid::from_raw(orphan.parse()?), None)?;
+    }
     ensure!(!left(id).is_empty(), "a killed lab has left nothing: this test tests nothing");
     leftovers::remove_dead();
     nothing_left(id)
