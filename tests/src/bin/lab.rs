@@ -5,7 +5,7 @@
 
 use std::{
     io::{IsTerminal, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
@@ -69,8 +69,11 @@ fn run(args: &Args) -> Result<()> {
 
     eprintln!("starting a client, a balancer and three web servers in network namespaces");
     let config = Config::new(Mode::Dsr);
-    let mut lab = Lab::start(3, config.mode)?;
-    lab.balance(&args.xlb, &config)?;
+    let lab = match start(&args.xlb, &config) {
+        // Whoever stops it now wants no error, and gets no summary.
+        Err(_) if wait::stopping() => return Ok(()),
+        started => started?,
+    };
     let load = lab.load(config.service(), TRAFFIC);
 
     let (view, why) = watch(&lab, &config, &load, &stop, args.time)?;
@@ -80,6 +83,12 @@ fn run(args: &Args) -> Result<()> {
     let left = lab::leftovers::own();
     ensure!(left.is_empty(), "not everything could be removed: {}", left.join(" "));
     finish(view, &rest, why)
+}
+
+fn start(xlb: &Path, config: &Config) -> Result<Lab> {
+    let mut lab = Lab::start(3, config.mode)?;
+    lab.balance(xlb, config)?;
+    Ok(lab)
 }
 
 /// Draws once a second until it has to end.

@@ -13,9 +13,8 @@ use serde::Deserialize;
 
 use super::{netns::Netns, process::Process, wait, xdp};
 
-/// In the lab's directory.
-const CONFIG: &str = "xlb.toml";
-const SOCKET: &str = "xlb.sock";
+/// Name of the socket in the lab's directory.
+pub const SOCKET: &str = "xlb.sock";
 
 /// A running `xlb run`.
 #[derive(Debug)]
@@ -68,9 +67,11 @@ pub struct Interface {
 impl Balancer {
     /// Starts the daemon and waits until it answers.
     pub(super) fn start(xlb: &Path, netns: &Netns, directory: &Path, config: &str) -> Result<Self> {
-        fs::write(directory.join(CONFIG), config)?;
-        let process = Process::spawn("xlb run", run(xlb, netns, directory), &directory.join("xlb.log"))?;
-        let mut balancer = Self { xlb: xlb.to_path_buf(), socket: directory.join(SOCKET), process };
+        let (file, socket) = (directory.join("xlb.toml"), directory.join(SOCKET));
+        fs::write(&file, config)?;
+        let log = directory.join("xlb.log");
+        let process = Process::spawn("xlb run", command(xlb, netns, &file, &socket), &log)?;
+        let mut balancer = Self { xlb: xlb.to_path_buf(), socket, process };
         wait::until("the first answer of xlb run", Duration::from_secs(10), || {
             balancer.process.must_run()?;
             balancer.xlb(&["status"]).map(drop)
@@ -174,18 +175,6 @@ impl Balancer {
         self.process.wait(Duration::from_secs(5))
     }
 
-    /// Starts another `xlb run` on the same socket, and gives what it says when it ends.
-    ///
-    /// # Errors
-    /// It goes on running.
-    pub fn run_again(&self, netns: &Netns) -> Result<(ExitStatus, String)> {
-        let directory = self.socket.parent().context("the socket is in no directory")?;
-        let log = directory.join("again.log");
-        let mut process = Process::spawn("a second xlb run", run(&self.xlb, netns, directory), &log)?;
-        let status = process.wait(Duration::from_secs(5))?;
-        Ok((status, fs::read_to_string(log)?))
-    }
-
     /// The end of its log.
     #[must_use]
     pub fn log(&self) -> String {
@@ -200,14 +189,26 @@ impl Drop for Balancer {
     }
 }
 
-fn run(xlb: &Path, netns: &Netns, directory: &Path) -> Command {
+/// Runs an `xlb run` that is expected to end at once; how it ended, and what it said.
+pub(super) fn run_to_end(
+    xlb: &Path,
+    netns: &Netns,
+    directory: &Path,
+    config: &str,
+    socket: &str,
+) -> Result<(ExitStatus, String)> {
+    let (file, log) = (directory.join("other.toml"), directory.join("other.log"));
+    fs::write(&file, config)?;
+    let mut process = Process::spawn("xlb run", command(xlb, netns, &file, &directory.join(socket)), &log)?;
+    let status = process.wait(Duration::from_secs(5))?;
+    let said = fs::read_to_string(&log)?;
+    fs::remove_file(log)?;
+    Ok((status, said))
+}
+
+fn command(xlb: &Path, netns: &Netns, config: &Path, socket: &Path) -> Command {
     let mut command = netns.command(xlb);
-    command
-        .arg("run")
-        .arg("--config")
-        .arg(directory.join(CONFIG))
-        .arg("--socket")
-        .arg(directory.join(SOCKET));
+    command.arg("run").arg("--config").arg(config).arg("--socket").arg(socket);
     command
 }
 

@@ -32,7 +32,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 pub use self::{
-    balancer::{Backend, Balancer, Interface, xlb_binary},
+    balancer::{Backend, Balancer, Interface, SOCKET, xlb_binary},
     config::{Config, Mode},
     load::{Load, Plan, Sample},
     netns::Netns,
@@ -93,6 +93,7 @@ impl Lab {
     pub fn balance(&mut self, xlb: &Path, config: &Config) -> Result<&mut Balancer> {
         let balancer = self.start_balancer(xlb, &config.toml())?;
         if let Err(error) = balancer.until_all_serve(Duration::from_secs(10)) {
+            ensure!(!wait::stopping(), "{error:#}");
             bail!("{error:#}\nxlb run says:\n{}", balancer.log());
         }
         Ok(balancer)
@@ -116,6 +117,14 @@ impl Lab {
         let mut balancer = self.balancer.take().context("this lab has no balancer")?;
         let status = balancer.terminate()?;
         Ok((status, balancer.log()))
+    }
+
+    /// Runs an `xlb run` that is expected to end at once; how it ended, and what it said.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not end.
+    pub fn run_to_end(&self, xlb: &Path, config: &str, socket: &str) -> Result<(ExitStatus, String)> {
+        balancer::run_to_end(xlb, &self.lb, &self.directory.path, config, socket)
     }
 
     /// The balancer.
