@@ -49,10 +49,8 @@ macro_rules! wire {
         unsafe impl Wire for $header {}
     )+};
 }
-wire!(EthHdr, VlanHdr, Ipv4Hdr, Ipv6Hdr, UdpHdr, [u8; 2], [u8; 4], [u8; 8], [u8; 20], [u8; 40]);
-
-// TcpHdr has bit fields in an array of bytes.
-wire!(TcpHdr);
+wire!(EthHdr, VlanHdr, Ipv4Hdr, Ipv6Hdr, TcpHdr, UdpHdr);
+wire!([u8; 2], [u8; 4], [u8; 8], [[u8; 4]; 5], [[u8; 4]; 10]);
 
 /// The bytes of one frame, from the Ethernet header on.
 pub struct Frame<'a> {

@@ -7,8 +7,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Entries in one half; it is filled to half of that at most, VIP entries included.
-pub const SERVICE_CAPACITY: usize = 8192;
+/// Entries in one half; it is filled to three eighths of that at most, VIP entries included.
+pub const SERVICE_CAPACITY: usize = 16_384;
 /// Bits in a VIP filter.
 pub const VIP_FILTER_BITS: u32 = 16_384;
 const VIP_FILTER_WORDS: usize = (VIP_FILTER_BITS / 64) as usize;

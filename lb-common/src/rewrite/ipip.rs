@@ -21,8 +21,7 @@ use crate::rewrite::l2;
 pub fn v4(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
     let backend = forward.backend;
     l2::move_up(frame, IPV4_LEN, forward.l3_offset, backend, ether_type::IPV4)?;
-    let outer = frame.get_mut::<[u8; IPV4_LEN]>(forward.l3_offset)?;
-    let template = backend.outer.first_chunk::<IPV4_LEN>()?;
+    let outer = frame.get_mut::<[[u8; 4]; 5]>(forward.l3_offset)?;
     // `decide` has compared the sum with an MTU of 16 bits.
     let length = forward.length_bytes.wrapping_add(20);
     let source_bits = source_bits(forward);
@@ -32,11 +31,15 @@ pub fn v4(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
             + u32::from(forward.traffic_class)
             + u32::from(source_bits),
     );
-    *outer = *template;
-    outer[1] = forward.traffic_class;
-    [outer[2], outer[3]] = length.to_be_bytes();
-    [outer[10], outer[11]] = checksum.to_be_bytes();
-    [outer[14], outer[15]] = with_bits([template[14], template[15]], source_bits);
+    let [length_high, length_low] = length.to_be_bytes();
+    let [checksum_high, checksum_low] = checksum.to_be_bytes();
+    let [version, _, _, _] = word(&backend.outer, 0);
+    let [ttl, protocol, _, _] = word(&backend.outer, 8);
+    outer[0] = [version, forward.traffic_class, length_high, length_low];
+    outer[1] = word(&backend.outer, 4);
+    outer[2] = [ttl, protocol, checksum_high, checksum_low];
+    outer[3] = with_bits(word(&backend.outer, 12), source_bits);
+    outer[4] = word(&backend.outer, 16);
     Some(())
 }
 
@@ -46,14 +49,20 @@ pub fn v4(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
 pub fn v6(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
     let backend = forward.backend;
     l2::move_up(frame, IPV6_LEN, forward.l3_offset, backend, ether_type::IPV6)?;
-    let outer = frame.get_mut::<[u8; IPV6_LEN]>(forward.l3_offset)?;
-    let source_bits = source_bits(forward);
-    *outer = backend.outer;
-    outer[0] = 0x60 | (forward.traffic_class >> 4);
-    outer[1] = forward.traffic_class << 4;
+    let outer = frame.get_mut::<[[u8; 4]; 10]>(forward.l3_offset)?;
     // The payload of the outer packet is the whole inner one.
-    [outer[4], outer[5]] = forward.length_bytes.to_be_bytes();
-    [outer[22], outer[23]] = with_bits([backend.outer[22], backend.outer[23]], source_bits);
+    let [length_high, length_low] = forward.length_bytes.to_be_bytes();
+    let [_, _, next_header, hop_limit] = word(&backend.outer, 4);
+    outer[0] = [0x60 | (forward.traffic_class >> 4), forward.traffic_class << 4, 0, 0];
+    outer[1] = [length_high, length_low, next_header, hop_limit];
+    outer[2] = word(&backend.outer, 8);
+    outer[3] = word(&backend.outer, 12);
+    outer[4] = word(&backend.outer, 16);
+    outer[5] = with_bits(word(&backend.outer, 20), source_bits(forward));
+    outer[6] = word(&backend.outer, 24);
+    outer[7] = word(&backend.outer, 28);
+    outer[8] = word(&backend.outer, 32);
+    outer[9] = word(&backend.outer, 36);
     Some(())
 }
 
@@ -63,7 +72,14 @@ const fn source_bits(forward: &Forward<'_>) -> u16 {
     (forward.flow_hash & forward.backend.outer_source_mask as u64) as u16
 }
 
+/// Sets bits in the last half of a word of an address.
 #[inline(always)]
-const fn with_bits(bytes: [u8; 2], bits: u16) -> [u8; 2] {
-    (u16::from_be_bytes(bytes) | bits).to_be_bytes()
+const fn with_bits(word: [u8; 4], bits: u16) -> [u8; 4] {
+    (u32::from_be_bytes(word) | bits as u32).to_be_bytes()
+}
+
+/// Four bytes of the template at once: as a copy of a header it would become a call.
+#[inline(always)]
+const fn word(template: &[u8; 40], at: usize) -> [u8; 4] {
+    u32::from_ne_bytes([template[at], template[at + 1], template[at + 2], template[at + 3]]).to_ne_bytes()
 }

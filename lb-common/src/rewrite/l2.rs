@@ -1,16 +1,28 @@
 //! The Ethernet header: next hop and own address, and room for an outer header behind it.
 
 use crate::abi::backend::Backend;
-use crate::frame::{EthHdr, Frame};
+use crate::frame::Frame;
 use crate::parse::ETH_LEN;
+
+/// Both MAC addresses, destination first.
+const MACS_LEN: usize = 12;
 
 /// Direct server return: new MAC addresses, VLAN tags and everything else as they came.
 #[inline(always)]
 #[must_use]
 pub fn rewrite(frame: &mut Frame<'_>, backend: &Backend) -> Option<()> {
-    let eth = frame.get_mut::<EthHdr>(0)?;
-    eth.dst = backend.next_hop_mac;
-    eth.src = backend.source_mac;
+    write_macs(frame, backend)
+}
+
+/// Writes destination and source MAC, which stand in the table as they stand in the frame: one store of eight bytes and one
+/// of four.
+#[inline(always)]
+#[must_use]
+fn write_macs(frame: &mut Frame<'_>, backend: &Backend) -> Option<()> {
+    let macs = bytemuck::bytes_of(backend).first_chunk::<MACS_LEN>()?;
+    let (first, second) = (*macs.first_chunk::<8>()?, *macs.last_chunk::<4>()?);
+    *frame.get_mut::<[u8; 8]>(0)? = u64::from_ne_bytes(first).to_ne_bytes();
+    *frame.get_mut::<[u8; 4]>(8)? = u32::from_ne_bytes(second).to_ne_bytes();
     Some(())
 }
 
@@ -26,7 +38,7 @@ pub fn move_up(
     ether_type: [u8; 2],
 ) -> Option<()> {
     // Tags stand between the source MAC and the last EtherType, which does not change: inner and outer are one family.
-    const TAGS: usize = ETH_LEN - 2;
+    const TAGS: usize = MACS_LEN;
     match l3_offset - ETH_LEN {
         0 => {}
         4 => {
@@ -38,9 +50,7 @@ pub fn move_up(
             *frame.get_mut::<[u8; 8]>(TAGS)? = tags;
         }
     }
-    let eth = frame.get_mut::<EthHdr>(0)?;
-    eth.dst = backend.next_hop_mac;
-    eth.src = backend.source_mac;
+    write_macs(frame, backend)?;
     *frame.get_mut::<[u8; 2]>(l3_offset - 2)? = ether_type;
     Some(())
 }

@@ -1,7 +1,8 @@
-//! Builds a service table: two-choice cuckoo hashing, at most half full.
+//! Builds a service table: two-choice cuckoo hashing, at most three eighths full.
 //!
 //! Pagh and Rodler, "Cuckoo hashing" (2004): an entry that finds both its places taken moves one of the two owners to its
-//! other place. Half full, a random seed fits with high probability; another is tried when it does not.
+//! other place. Below half full nearly every seed fits, at half full none does: three eighths keep away from that edge, and
+//! another seed is tried when one does not fit.
 
 use bytemuck::allocation::zeroed_box;
 use lb_common::abi::service::{Endpoint, SERVICE_CAPACITY, ServiceEntry, ServiceTable, VIP_FILTER_BITS, Vip};
@@ -28,9 +29,9 @@ pub struct TableFull {
     max: usize,
 }
 
-const MAX_ENTRIES: usize = SERVICE_CAPACITY / 2;
+const MAX_ENTRIES: usize = SERVICE_CAPACITY / 8 * 3;
 const MIN_ENTRIES: usize = 16;
-/// Moves after which a seed is given up; a table that is half full needs a handful.
+/// Moves after which a seed is given up; a handful is the rule.
 const MAX_MOVES: usize = 256;
 
 /// Builds the table for these services.
@@ -54,7 +55,7 @@ pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableFull> {
     if entries.len() > MAX_ENTRIES {
         return Err(TableFull { needed: entries.len(), max: MAX_ENTRIES });
     }
-    let size = (entries.len() * 2).next_power_of_two().max(MIN_ENTRIES);
+    let size = (entries.len() * 8 / 3).next_power_of_two().max(MIN_ENTRIES);
     // 16 filter bits a VIP keep strangers out 15 times of 16, up to 1,024 VIPs.
     let filter_bits = (vips.len() * 16).next_power_of_two().clamp(64, VIP_FILTER_BITS as usize);
     let mut table: Box<ServiceTable> = zeroed_box();
@@ -73,7 +74,7 @@ pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableFull> {
     Ok(table)
 }
 
-/// Size minus one; sizes are powers of two up to 16,384.
+/// Size minus one; sizes are powers of two of at most `SERVICE_CAPACITY`.
 fn mask(size: usize) -> u32 {
     u32::try_from(size - 1).unwrap_or(u32::MAX)
 }
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_service_is_found_and_no_other() {
-        for (vips, ports) in [(0, 0), (1, 1), (3, 40), (1000, 1), (2048, 1), (1, 4095)] {
+        for (vips, ports) in [(0, 0), (1, 1), (3, 40), (1000, 1), (3072, 1), (1, 6143)] {
             let services = services(vips, ports);
             let table = build(&services).unwrap();
             for service in &services {
@@ -152,8 +153,8 @@ mod tests {
 
     #[test]
     fn too_many_are_refused() {
-        let error = build(&services(2049, 1)).err().map(|error| error.to_string());
-        let text = "4098 services and VIPs are more than the 4096 that fit: spread them over more nodes";
+        let error = build(&services(3073, 1)).err().map(|error| error.to_string());
+        let text = "6146 services and VIPs are more than the 6144 that fit: spread them over more nodes";
         assert_eq!(error.as_deref(), Some(text));
     }
 }
