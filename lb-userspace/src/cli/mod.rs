@@ -6,7 +6,7 @@ mod args;
 mod render;
 mod units;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -147,6 +147,8 @@ fn start_logging(directives: &str) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(directives)
         .map_err(|error| anyhow::anyhow!("--log {directives}: {error}"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Files and journals want no colours.
+    let log = log.with_ansi(io::stderr().is_terminal());
     log.try_init().map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
     Ok(())
 }

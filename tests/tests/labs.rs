@@ -1,0 +1,85 @@
+//! Labs: the balancer between real clients and real web servers.
+//!
+//! A test that cannot run here is reported as ignored, with the reason; where `XLB_REQUIRE=1` says that the machine has
+//! what it takes, it fails instead. The tests are in the files below, by the question they ask.
+
+#[path = "labs/changes.rs"]
+mod changes;
+#[path = "labs/daemon.rs"]
+mod daemon;
+#[path = "labs/forwarding.rs"]
+mod forwarding;
+#[path = "labs/leftovers.rs"]
+mod leftovers;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Result, anyhow, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use xlb_tests::lab::{self, Plan, Sample, signals};
+
+/// A test and its name.
+type Test = (&'static str, fn() -> Result<()>);
+
+/// Traffic while something changes: fast enough to hit the moment, slow enough for two cores.
+const STEADY: Plan = Plan { workers: 8, per_second: Some(400), total: None, limit: Duration::from_secs(3) };
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Labs measure shares and times: they do not share two cores well.
+    arguments.test_threads.get_or_insert(1);
+    if let Err(error) = signals::handle(|| ()) {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let required = std::env::var_os("XLB_REQUIRE").is_some_and(|value| value == "1");
+    let ready = can_run();
+    if let Err(reason) = &ready
+        && !required
+    {
+        eprintln!("labs are ignored: {reason:#}");
+    }
+    let tests = [forwarding::TESTS, changes::TESTS, daemon::TESTS, leftovers::TESTS].concat();
+    let trials = tests.into_iter().map(|test| trial(test, &ready, required)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let left = lab::leftovers::own();
+    if !left.is_empty() {
+        eprintln!("error: the labs have left behind {}", left.join(" "));
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}
+
+fn trial((name, test): Test, ready: &Result<()>, required: bool) -> Trial {
+    let reason = ready.as_ref().err().map(|error| format!("{error:#}"));
+    let ignored = reason.is_some() && !required;
+    let run = move || match reason {
+        Some(reason) => Err(Failed::from(format!("cannot run here: {reason}"))),
+        None => test().map_err(|error| Failed::from(format!("{error:#}"))),
+    };
+    Trial::test(name, run).with_ignored_flag(ignored)
+}
+
+fn can_run() -> Result<()> {
+    lab::can_run()?;
+    let xlb = lab::xlb_binary();
+    ensure!(xlb.exists(), "{} is not there: `cargo xtask build` makes it", xlb.display());
+    Ok(())
+}
+
+/// Fails with the first of the requests that failed.
+fn all_answered<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Result<usize> {
+    let mut count = 0;
+    for sample in samples {
+        if let Err(error) = &sample.outcome {
+            return Err(anyhow!("after {count} good requests one failed after {:?}: {error}", sample.took));
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Requests that `server` has answered.
+fn answered_by(samples: &[Sample], server: &str) -> usize {
+    samples.iter().filter(|sample| sample.outcome.as_deref() == Ok(server)).count()
+}
