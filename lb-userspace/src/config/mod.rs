@@ -10,6 +10,7 @@
 //! for the names of the interfaces.
 
 mod addition;
+mod capacity;
 pub mod host;
 mod problem;
 mod raw;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper::http::uri::PathAndQuery;
+use lb_common::maglev;
 
 use crate::model::{Mode, Prefix, Protocol, XdpMode};
 use crate::nearest::nearest;
@@ -168,7 +169,7 @@ pub(super) fn host(typed: &str) -> Result<String, String> {
 pub(super) fn slots(typed: i64) -> Result<u32, String> {
     match u32::try_from(typed) {
         Ok(slots) if (MIN_SLOTS..=MAX_SLOTS).contains(&slots) => {
-            if is_prime(slots) {
+            if maglev::is_prime(slots) {
                 return Ok(slots);
             }
             Err(format!("slots {slots} is not a prime: the next one is {}", next_prime(slots)))
@@ -197,7 +198,7 @@ pub(super) fn slots_for(slots: u32, weighted: usize) -> Result<(), String> {
     if weighted > MAX_SLOTS {
         return Err(format!("{weighted} backends are more than the largest table has slots ({MAX_SLOTS})"));
     }
-    let enough = if is_prime(weighted) { weighted } else { next_prime(weighted) };
+    let enough = next_prime(weighted.max(MIN_SLOTS));
     Err(format!(
         "slots {slots} is less than its {weighted} backends with a weight: the next prime is {enough}"
     ))
@@ -256,15 +257,9 @@ pub(super) fn not_a_vip(address: IpAddr, service: &str, line: &str) -> String {
     )
 }
 
-fn is_prime(number: u32) -> bool {
-    number > 1
-        && (2..)
-            .take_while(|divisor| divisor * divisor <= number)
-            .all(|divisor| !number.is_multiple_of(divisor))
-}
-
-fn next_prime(after: u32) -> u32 {
-    (after + 1..).find(|&number| is_prime(number)).unwrap_or(MAX_SLOTS)
+fn next_prime(at_least: u32) -> u32 {
+    // MAX_SLOTS is a prime, and nobody asks for one above it.
+    maglev::next_prime(at_least).unwrap_or(MAX_SLOTS)
 }
 
 #[cfg(test)]
@@ -272,12 +267,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn primes() {
-        let below_30: Vec<u32> = (0..30).filter(|&number| is_prime(number)).collect();
-        assert_eq!(below_30, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
-        assert!(is_prime(MIN_SLOTS) && is_prime(MAX_SLOTS) && is_prime(65_537));
-        assert_eq!(next_prime(65_537), 65_539);
-        assert_eq!((MAX_SLOTS + 1..1 << 20).find(|&number| is_prime(number)), None);
+    fn the_bounds_of_slots_are_primes() {
+        assert!(maglev::is_prime(MIN_SLOTS) && maglev::is_prime(MAX_SLOTS));
+        assert!(maglev::next_prime(MAX_SLOTS + 1).is_some_and(|next| next > 1 << 20));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::capacity::{self, Blame};
 use super::problem::{Place, Problem};
 use super::raw::{self, At, Field};
 use super::{Overrides, rules};
@@ -34,8 +35,9 @@ pub(super) fn config(
     let services: Option<Vec<Service>> = services.into_iter().collect();
     let (node, places) = node?;
     let services = services?;
-    judge.slots_fit(raw, &node, &services);
-    Some((Config { node, services }, places))
+    let config = Config { node, services };
+    judge.fits(raw, &config);
+    Some((config, places))
 }
 
 /// The VIP of a service, however wrong the rest of it may be.
@@ -341,18 +343,17 @@ impl Judge<'_> {
         }))
     }
 
-    /// Tables of a fixed size must fit into the node together; those that follow their backends are sized by what is left.
-    fn slots_fit(&mut self, raw: &raw::File, node: &Node, services: &[Service]) {
-        let total: u64 = services.iter().filter_map(|service| service.slots).map(u64::from).sum();
-        if total <= u64::from(node.max_slots) {
-            return;
+    /// The tables of the data plane have a fixed size.
+    fn fits(&mut self, raw: &raw::File, config: &Config) {
+        for (blame, text) in capacity::check(config) {
+            let node = raw.node.given().map(|node| &node.value);
+            let place = match blame {
+                Blame::Interfaces => node.and_then(|node| node.interfaces.given()).map(|typed| typed.place),
+                Blame::MaxSlots => node.and_then(|node| node.max_slots.given()).map(|typed| typed.place),
+                Blame::Nothing => None,
+            };
+            self.problems.push(Problem { place, text });
         }
-        let typed = raw.node.given().and_then(|node| node.value.max_slots.given());
-        let text = format!(
-            "node: the services' slots are {total} together, more than max_slots {}: raise it, or lower slots",
-            node.max_slots
-        );
-        self.problems.push(Problem { place: typed.map(|typed| typed.place), text });
     }
 
     fn unique_names<'f>(&mut self, prefix: &str, names: impl Iterator<Item = (&'f str, &'f Field<String>)>) {

@@ -427,7 +427,7 @@ fn slots() {
             "slots = 1009",
         ],
         &[
-            "4:13: node: the services' slots are 1009 together, more than max_slots 1000: raise it, or lower slots",
+            "4:13: node: the services need 2048 slots together, more than max_slots 1000: raise it, or give services smaller slots",
         ],
     );
 }

@@ -1,0 +1,121 @@
+//! Do all services together fit into the data plane? Its tables have a fixed size, and a node that starts with what does
+//! not fit would serve a part of its services only.
+
+use std::collections::BTreeSet;
+
+use lb_common::abi::backend::MAX_BACKENDS;
+use lb_common::abi::control::MAX_MACS;
+use lb_common::abi::service::SERVICE_CAPACITY;
+use lb_common::abi::slot::SLOTS_PER_LINE;
+use lb_common::maglev::table_size;
+
+use crate::model::{Config, Service};
+
+/// Which key of `[node]` a problem of capacity belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// `interfaces`.
+    Interfaces,
+    /// `max_slots`.
+    MaxSlots,
+    /// No single key.
+    Nothing,
+}
+
+/// What does not fit; empty if everything does.
+pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
+    let most_entries = SERVICE_CAPACITY / 2;
+    let most_backends = MAX_BACKENDS as usize - 1;
+    let interfaces = config.node.interfaces.len();
+    let vips: BTreeSet<_> = config.services.iter().map(|service| service.address).collect();
+    let (services, vips) = (config.services.len(), vips.len());
+    let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
+    let max_slots = config.node.max_slots;
+    let slots: u64 = config.services.iter().map(slots).sum();
+
+    let mut problems = Vec::new();
+    if interfaces > MAX_MACS {
+        let text =
+            format!("node: {interfaces} interfaces are more than the {MAX_MACS} that one node can have");
+        problems.push((Blame::Interfaces, text));
+    }
+    if services + vips > most_entries {
+        let text = format!(
+            "{services} services and {vips} addresses are more than the {most_entries} that one node can have together"
+        );
+        problems.push((Blame::Nothing, text));
+    }
+    if backends > most_backends {
+        let text = format!("{backends} backends are more than the {most_backends} that one node can have");
+        problems.push((Blame::Nothing, text));
+    }
+    if slots > u64::from(max_slots) {
+        let text = format!(
+            "node: the services need {slots} slots together, more than max_slots {max_slots}: raise it, or give services \
+             smaller slots"
+        );
+        problems.push((Blame::MaxSlots, text));
+    }
+    problems
+}
+
+/// Slots of a service in whole cache lines, as they are handed out.
+fn slots(service: &Service) -> u64 {
+    let weighted = service.backends.iter().filter(|backend| backend.weight > 0).count();
+    let size = service.slots.unwrap_or_else(|| table_size(u32::try_from(weighted).unwrap_or(u32::MAX)));
+    u64::from(size).next_multiple_of(u64::from(SLOTS_PER_LINE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::{Blame, check};
+    use crate::model::{Backend, Config, Mode, Node, Protocol, Service, XdpMode};
+
+    fn address(number: usize) -> IpAddr {
+        Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(number).unwrap()).into()
+    }
+
+    fn config(interfaces: usize, services: usize, backends: usize, max_slots: u32) -> Config {
+        let backend = |n| Backend { name: format!("b{n}"), address: address(n), weight: 1 };
+        let service = |n| Service {
+            name: format!("s{n}"),
+            address: address(n),
+            port: 80,
+            protocol: Protocol::Tcp,
+            mode: Mode::Dsr,
+            slots: Some(1009),
+            encap_source: None,
+            check: None,
+            backends: (0..backends).map(backend).collect(),
+        };
+        let interfaces = (0..interfaces).map(|n| format!("eth{n}")).collect();
+        let node = Node { name: "n".to_owned(), interfaces, xdp_mode: XdpMode::Auto, max_slots };
+        Config { node, services: (0..services).map(service).collect() }
+    }
+
+    #[test]
+    fn each_table_has_a_last_that_fits() {
+        let most = 1 << 26;
+        for (fits, too_many, blame) in [
+            (config(8, 0, 0, most), config(9, 0, 0, most), Blame::Interfaces),
+            (config(1, 2048, 0, most), config(1, 2049, 0, most), Blame::Nothing),
+            (config(1, 1, 32_767, most), config(1, 1, 32_768, most), Blame::Nothing),
+            (config(1, 2, 0, 2 * 1024), config(1, 2, 0, 2 * 1024 - 1), Blame::MaxSlots),
+        ] {
+            assert_eq!(check(&fits), []);
+            let blamed: Vec<Blame> = check(&too_many).into_iter().map(|(blame, _)| blame).collect();
+            assert_eq!(blamed, [blame]);
+        }
+    }
+
+    #[test]
+    fn a_table_that_follows_its_backends_counts_too() {
+        let mut config = config(1, 1, 20, 2048);
+        config.services[0].slots = None;
+        assert_eq!(check(&config), [], "20 backends take 2,039 slots in 128 lines of 16");
+        config.node.max_slots = 2039;
+        assert_eq!(check(&config).len(), 1);
+    }
+}
