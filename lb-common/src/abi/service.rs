@@ -7,42 +7,49 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Entries in one half; it is filled to three eighths of that at most, VIP entries included.
+/// Entries in one half.
 pub const SERVICE_CAPACITY: usize = 16_384;
+/// Services and VIPs together that one node can have. Below half full nearly every seed of a two-choice table fits, at half
+/// full none does: three eighths keep away from that edge.
+pub const MAX_SERVICES_AND_VIPS: usize = SERVICE_CAPACITY / 8 * 3;
 /// Bits in a VIP filter.
 pub const VIP_FILTER_BITS: u32 = 16_384;
 const VIP_FILTER_WORDS: usize = (VIP_FILTER_BITS / 64) as usize;
 
-/// A VIP as two words: IPv6 bytes as little-endian words, IPv4 in the mapped form `::ffff:a.b.c.d`.
+/// A VIP as two words and a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vip {
-    /// First eight bytes of the address.
-    pub high: u64,
-    /// Last eight bytes of the address.
-    pub low: u64,
+    high: u64,
+    low: u64,
+    family: u32,
 }
 
 impl Vip {
+    const V4: u32 = 1 << 24;
+    const V6: u32 = 1 << 25;
+
     /// From the four bytes of an IPv4 address.
     #[inline(always)]
     #[must_use]
     pub const fn v4(address: [u8; 4]) -> Self {
-        // Bytes 10 and 11 of a mapped address are 0xff (RFC 4291, 2.5.5.2).
-        Self { high: 0, low: (u32::from_le_bytes(address) as u64) << 32 | 0xffff_0000 }
+        Self { high: 0, low: u32::from_be_bytes(address) as u64, family: Self::V4 }
     }
 
-    /// From the sixteen bytes of an IPv6 address.
+    /// From the sixteen bytes of an IPv6 address. `::ffff:192.0.2.1` is one of these, and another address than 192.0.2.1: a
+    /// packet never gets an outer header of the other family by what its address looks like.
     #[inline(always)]
     #[must_use]
     pub const fn v6(a: [u8; 16]) -> Self {
         Self {
-            high: u64::from_le_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-            low: u64::from_le_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+            high: u64::from_be_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+            low: u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+            family: Self::V6,
         }
     }
 
-    /// Hash of the address under a table's seed. Where it is needed to be unguessable nothing depends on it: the set of
-    /// VIPs is the operator's, and a packet costs two probes whatever the hash.
+    /// Hash of the address under a table's seed. It need not be unguessable: the set of VIPs is the operator's, and a packet
+    /// costs two probes whatever the hash. The last bytes of an address, where VIPs differ, are the low bits: a product
+    /// carries upwards only.
     #[inline(always)]
     #[must_use]
     pub const fn hash(self, seed: u64) -> u64 {
@@ -52,21 +59,19 @@ impl Vip {
     }
 }
 
-/// Port and protocol of a service as one number, different from 0; `Endpoint::VIP` is the VIP's own entry.
+/// Port and protocol of a service as one number; [`Endpoint::VIP`] is the VIP's own entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(u32);
 
 impl Endpoint {
-    const IN_USE: u32 = 1 << 24;
-
     /// The entry that says "this address is a VIP".
-    pub const VIP: Self = Self(Self::IN_USE);
+    pub const VIP: Self = Self(0);
 
     /// A service's port (host order) and IP protocol number.
     #[inline(always)]
     #[must_use]
     pub const fn new(port: u16, protocol: u8) -> Self {
-        Self(Self::IN_USE | (protocol as u32) << 16 | port as u32)
+        Self((protocol as u32) << 16 | port as u32)
     }
 
     /// Hash of the endpoint at an address whose hash is `address_hash`.
@@ -84,7 +89,8 @@ impl Endpoint {
 pub struct ServiceEntry {
     vip_high: u64,
     vip_low: u64,
-    endpoint: u32,
+    /// Endpoint and family of the VIP; 0 in an entry that is not in use.
+    tag: u32,
     /// First slot of the service in the slot array.
     pub slots_base: u32,
     /// Number of slots of the service; 0 for a VIP entry and for a service without backends.
@@ -99,26 +105,28 @@ impl ServiceEntry {
     /// An entry for an endpoint at an address, without slots.
     #[must_use]
     pub fn new(vip: Vip, endpoint: Endpoint) -> Self {
-        Self { vip_high: vip.high, vip_low: vip.low, endpoint: endpoint.0, ..Self::zeroed() }
+        Self { vip_high: vip.high, vip_low: vip.low, tag: endpoint.0 | vip.family, ..Self::zeroed() }
     }
 
     /// Whether this is the entry of that endpoint at that address.
     #[inline(always)]
     #[must_use]
     pub const fn is(&self, vip: Vip, endpoint: Endpoint) -> bool {
-        self.endpoint == endpoint.0 && self.vip_low == vip.low && self.vip_high == vip.high
+        self.tag == endpoint.0 | vip.family && self.vip_low == vip.low && self.vip_high == vip.high
     }
 
     /// Whether nothing is stored here.
     #[must_use]
     pub const fn is_vacant(&self) -> bool {
-        self.endpoint == 0
+        self.tag == 0
     }
 
     /// Address and endpoint of the entry.
     #[must_use]
     pub const fn key(&self) -> (Vip, Endpoint) {
-        (Vip { high: self.vip_high, low: self.vip_low }, Endpoint(self.endpoint))
+        let families = Vip::V4 | Vip::V6;
+        let vip = Vip { high: self.vip_high, low: self.vip_low, family: self.tag & families };
+        (vip, Endpoint(self.tag & !families))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use lb_common::abi::backend::MAX_BACKENDS;
 use lb_common::abi::control::MAX_MACS;
-use lb_common::abi::service::SERVICE_CAPACITY;
+use lb_common::abi::service::MAX_SERVICES_AND_VIPS;
 use lb_common::abi::slot::SLOTS_PER_LINE;
 use lb_common::maglev::table_size;
 
@@ -24,7 +24,7 @@ pub(super) enum Blame {
 
 /// What does not fit; empty if everything does.
 pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
-    let most_entries = SERVICE_CAPACITY / 2;
+    let most_entries = MAX_SERVICES_AND_VIPS;
     let most_backends = MAX_BACKENDS as usize - 1;
     let interfaces = config.node.interfaces.len();
     let vips: BTreeSet<_> = config.services.iter().map(|service| service.address).collect();
@@ -100,7 +100,7 @@ mod tests {
         let most = 1 << 26;
         for (fits, too_many, blame) in [
             (config(8, 0, 0, most), config(9, 0, 0, most), Blame::Interfaces),
-            (config(1, 2048, 0, most), config(1, 2049, 0, most), Blame::Nothing),
+            (config(1, 3072, 0, most), config(1, 3073, 0, most), Blame::Nothing),
             (config(1, 1, 32_767, most), config(1, 1, 32_768, most), Blame::Nothing),
             (config(1, 2, 0, 2 * 1024), config(1, 2, 0, 2 * 1024 - 1), Blame::MaxSlots),
         ] {

@@ -1,11 +1,15 @@
 //! Builds a service table: two-choice cuckoo hashing, at most three eighths full.
 //!
 //! Pagh and Rodler, "Cuckoo hashing" (2004): an entry that finds both its places taken moves one of the two owners to its
-//! other place. Below half full nearly every seed fits, at half full none does: three eighths keep away from that edge, and
-//! another seed is tried when one does not fit.
+//! other place. Another seed is tried when one does not fit.
 
+use std::collections::HashSet;
+
+use bytemuck::Zeroable;
 use bytemuck::allocation::zeroed_box;
-use lb_common::abi::service::{Endpoint, SERVICE_CAPACITY, ServiceEntry, ServiceTable, VIP_FILTER_BITS, Vip};
+use lb_common::abi::service::{
+    Endpoint, MAX_SERVICES_AND_VIPS, ServiceEntry, ServiceTable, VIP_FILTER_BITS, Vip,
+};
 use lb_common::hash::mix;
 
 /// A service as the table holds it.
@@ -21,16 +25,27 @@ pub struct Entry {
     pub slots_len: u32,
 }
 
-/// There are more services and VIPs than the table may hold.
+/// Why there is no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{needed} services and VIPs are more than the {max} that fit: spread them over more nodes")]
-pub struct TableFull {
-    needed: usize,
-    max: usize,
+pub enum TableError {
+    /// There are more services and VIPs than the table may hold.
+    #[error("{needed} services and VIPs are more than the {max} that fit: spread them over more nodes")]
+    Full {
+        /// Services and VIPs.
+        needed: usize,
+        /// How many fit.
+        max: usize,
+    },
+    /// No seed separates them. One fits nearly always, so this is a defect in the hash.
+    #[error(
+        "{0} services and VIPs do not fit into a table under any of {MAX_SEEDS} seeds: please report this with the configuration"
+    )]
+    NoSeed(usize),
 }
 
-const MAX_ENTRIES: usize = SERVICE_CAPACITY / 8 * 3;
 const MIN_ENTRIES: usize = 16;
+/// Seeds that are tried.
+const MAX_SEEDS: u64 = 64;
 /// Moves after which a seed is given up; a handful is the rule.
 const MAX_MOVES: usize = 256;
 
@@ -38,10 +53,10 @@ const MAX_MOVES: usize = 256;
 ///
 /// # Errors
 /// When there are too many; addresses and endpoints are unique.
-pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableFull> {
+pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableError> {
     let mut vips: Vec<Vip> = services.iter().map(|service| service.vip).collect();
-    vips.sort_unstable_by_key(|vip| (vip.high, vip.low));
-    vips.dedup();
+    let mut seen = HashSet::new();
+    vips.retain(|vip| seen.insert(*vip));
     let entries: Vec<ServiceEntry> = services
         .iter()
         .map(|service| {
@@ -52,21 +67,22 @@ pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableFull> {
         })
         .chain(vips.iter().map(|vip| ServiceEntry::new(*vip, Endpoint::VIP)))
         .collect();
-    if entries.len() > MAX_ENTRIES {
-        return Err(TableFull { needed: entries.len(), max: MAX_ENTRIES });
+    if entries.len() > MAX_SERVICES_AND_VIPS {
+        return Err(TableError::Full { needed: entries.len(), max: MAX_SERVICES_AND_VIPS });
     }
     let size = (entries.len() * 8 / 3).next_power_of_two().max(MIN_ENTRIES);
     // 16 filter bits a VIP keep strangers out 15 times of 16, up to 1,024 VIPs.
     let filter_bits = (vips.len() * 16).next_power_of_two().clamp(64, VIP_FILTER_BITS as usize);
     let mut table: Box<ServiceTable> = zeroed_box();
-    for seed in (1u64..).map(mix) {
-        *table = bytemuck::Zeroable::zeroed();
+    table.mask = mask(size);
+    table.filter_mask = mask(filter_bits);
+    let fits = |seed| {
         table.seed = seed;
-        table.mask = mask(size);
-        table.filter_mask = mask(filter_bits);
-        if entries.iter().all(|entry| insert(&mut table, *entry)) {
-            break;
-        }
+        table.entries[..size].fill(ServiceEntry::zeroed());
+        entries.iter().all(|entry| insert(&mut table, *entry))
+    };
+    if !(1..=MAX_SEEDS).map(mix).any(fits) {
+        return Err(TableError::NoSeed(entries.len()));
     }
     for vip in vips {
         table.admit_vip(vip.hash(table.seed));
@@ -107,11 +123,23 @@ fn places(table: &ServiceTable, entry: &ServiceEntry) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    fn services(count: u32, ports: u16) -> Vec<Entry> {
+    fn v4(n: u32) -> Vip {
+        Vip::v4((0xc000_0000 | n).to_be_bytes())
+    }
+
+    /// Addresses that differ in their last bytes, or in the middle.
+    fn v6(n: u32) -> Vip {
+        let mut bytes = [0x20; 16];
+        let at = if n.is_multiple_of(2) { 12 } else { 4 };
+        bytes[at..at + 4].copy_from_slice(&n.to_be_bytes());
+        Vip::v6(bytes)
+    }
+
+    fn services(vip: fn(u32) -> Vip, count: u32, ports: u16) -> Vec<Entry> {
         (0..count)
             .flat_map(|n| {
                 (1..=ports).map(move |port| Entry {
-                    vip: Vip::v4((0xc000_0000 | n).to_be_bytes()),
+                    vip: vip(n),
                     endpoint: Endpoint::new(port, 6),
                     slots_base: n * 1000,
                     slots_len: u32::from(port),
@@ -122,8 +150,23 @@ mod tests {
 
     #[test]
     fn every_service_is_found_and_no_other() {
-        for (vips, ports) in [(0, 0), (1, 1), (3, 40), (1000, 1), (3072, 1), (1, 6143)] {
-            let services = services(vips, ports);
+        let shapes = [
+            (0, 0),
+            (1, 1),
+            (3, 40),
+            (100, 1),
+            (120, 1),
+            (250, 1),
+            (500, 2),
+            (1000, 1),
+            (3072, 1),
+            (1, 6143),
+        ];
+        for (vips, ports, vip) in shapes
+            .into_iter()
+            .flat_map(|(vips, ports)| [(vips, ports, v4 as fn(u32) -> Vip), (vips, ports, v6)])
+        {
+            let services = services(vip, vips, ports);
             let table = build(&services).unwrap();
             for service in &services {
                 let hash = service.vip.hash(table.seed);
@@ -139,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_filter_keeps_most_strangers_out() {
-        let table = build(&services(1000, 1)).unwrap();
+        let table = build(&services(v4, 1000, 1)).unwrap();
         let strangers = (0..10_000u32)
             .map(|n| Vip::v4((0x0a00_0000 | n).to_be_bytes()))
             .filter(|vip| table.may_be_vip(vip.hash(table.seed)))
@@ -153,7 +196,7 @@ mod tests {
 
     #[test]
     fn too_many_are_refused() {
-        let error = build(&services(3073, 1)).err().map(|error| error.to_string());
+        let error = build(&services(v4, 3073, 1)).err().map(|error| error.to_string());
         let text = "6146 services and VIPs are more than the 6144 that fit: spread them over more nodes";
         assert_eq!(error.as_deref(), Some(text));
     }

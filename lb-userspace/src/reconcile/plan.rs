@@ -12,7 +12,7 @@ use lb_common::abi::slot::Slot;
 use lb_common::maglev::{self, Candidate, NOBODY, Work};
 
 use super::{Installed, InstalledBackend, InstalledService, Retired, State};
-use crate::dataplane::services::{Entry, TableFull, build};
+use crate::dataplane::services::{Entry, TableError, build};
 use crate::dataplane::{Dataplane, Grace};
 use crate::desired::{Desired, DesiredService, ServiceKey, TableSize};
 use crate::model::Protocol;
@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// Too many services.
     #[error(transparent)]
-    Services(#[from] TableFull),
+    Services(#[from] TableError),
 }
 
 /// What to write, in this order.

@@ -266,6 +266,7 @@ fn encapsulated() -> Vec<Row> {
 fn passed() -> Vec<Row> {
     let stranger4 = v4(CLIENT4, [192, 0, 2, 99], TCP).packet(&tcp(1, 80, b""));
     let stranger6 = v6(0, addr6(CLIENT6), addr6("2001:db8::99"), TCP, &tcp(1, 80, b""));
+    let mapped = v6(0, addr6(CLIENT6), addr6("::ffff:192.0.2.20"), TCP, &tcp(1, 80, b""));
     let echo4 = v4(CLIENT4, [192, 0, 2, 10], 1).packet(&[8, 0, 0, 0, 0, 1, 0, 1]);
     let echo6 = web6(58, &[128, 0, 0, 0, 0, 1, 0, 1]);
     let fragment =
@@ -285,6 +286,7 @@ fn passed() -> Vec<Row> {
         ),
         row("not-a-vip-v4", to_node(&stranger4), Fate::Pass(PassReason::NotVip)),
         row("not-a-vip-v6", to_node(&stranger6), Fate::Pass(PassReason::NotVip)),
+        row("an-ipv4-vip-mapped-into-ipv6", to_node(&mapped), Fate::Pass(PassReason::NotVip)),
         row("a-fragment-that-is-not-ours", to_node(&fragment), Fate::Pass(PassReason::NotVip)),
         row("echo-v4", to_node(&echo4), Fate::Pass(PassReason::NotBalanced)),
         row("echo-v6", to_node(&echo6), Fate::Pass(PassReason::NotBalanced)),
