@@ -185,3 +185,61 @@ fn refuse(status: StatusCode, error: &str) -> Response {
 fn refuse_future(status: StatusCode, error: &'static str) -> std::future::Ready<Response> {
     std::future::ready(refuse(status, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{UnixListener, UnixStream};
+    use tokio::sync::mpsc;
+
+    use super::{Request, router};
+
+    /// What a daemon answers whose core does with requests as told.
+    async fn answer(core: impl AsyncFnOnce(mpsc::Receiver<Request>)) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (requests, received) = mpsc::channel(1);
+        tokio::spawn(axum::serve(listener, router(requests, Duration::from_millis(100))).into_future());
+        let ask = async {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream
+                .write_all(b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let asked = async { tokio::join!(ask, core(received)).0 };
+        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("an answer in time")
+    }
+
+    #[tokio::test]
+    async fn a_core_that_does_not_answer_is_not_waited_for_for_ever() {
+        let answer = answer(async |mut received| {
+            let unanswered = received.recv().await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(unanswered);
+        })
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+        assert!(answer.ends_with("{\"error\":\"no answer within 100ms\"}"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_core_that_stops_is_said_to() {
+        for before_the_request in [true, false] {
+            let answer = answer(async |mut received| {
+                if !before_the_request {
+                    let _ = received.recv().await;
+                }
+            })
+            .await;
+            assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+            assert!(answer.ends_with("{\"error\":\"the daemon is stopping\"}"), "{answer}");
+        }
+    }
+}

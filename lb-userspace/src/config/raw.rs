@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Lines, Place, Problem};
-use crate::nearest::{nearest, way_out};
+use crate::nearest::way_out;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -36,81 +36,103 @@ impl<T> Field<T> {
     }
 }
 
+/// The whole file.
 pub(super) struct File {
     pub(super) node: Field<Node>,
     pub(super) services: Vec<Service>,
 }
 
+/// `[node]`.
 pub(super) struct Node {
+    /// Required.
     pub(super) name: Field<String>,
+    /// Required, unless the command line names some.
     pub(super) interfaces: Field<Vec<At<String>>>,
+    /// `native` (default), `generic` or `auto`.
     pub(super) xdp_mode: Field<String>,
+    /// Default 4194304.
     pub(super) max_slots: Field<i64>,
 }
 
+/// `[[service]]`.
 pub(super) struct Service {
     /// How messages call it: `service web`, or `service 2` while it has no name.
     pub(super) label: String,
     /// Its `[[service]]` line.
     pub(super) place: Place,
+    /// Required, like `address`, `port`, `protocol` (`tcp`, `udp`) and `mode` (`dsr`, `ipip`).
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
     pub(super) port: Field<i64>,
     pub(super) protocol: Field<String>,
     pub(super) mode: Field<String>,
+    /// A prime; by default the data plane chooses one that suits the number of backends.
     pub(super) slots: Field<i64>,
+    /// `ipip` only; by default the address of the interface that packets leave by.
     pub(super) encap_source: Field<String>,
+    /// By default backends are not checked, and taken as up.
     pub(super) check: Field<Check>,
     pub(super) backends: Vec<Backend>,
 }
 
+/// `[service.check]`.
 pub(super) struct Check {
+    /// Required: `tcp` or `http`.
     pub(super) kind: Field<String>,
+    /// `http` only; default `/`.
     pub(super) path: Field<String>,
+    /// `http` only; by default the backend's address and port.
     pub(super) host: Field<String>,
+    /// Default `1s`.
     pub(super) interval: Field<String>,
+    /// By default the interval, but at most `1s`.
     pub(super) timeout: Field<String>,
+    /// Default 2.
     pub(super) rise: Field<i64>,
+    /// Default 3.
     pub(super) fall: Field<i64>,
+    /// By default the service's port.
     pub(super) port: Field<i64>,
 }
 
+/// `[[service.backend]]`.
 pub(super) struct Backend {
     /// How messages call it, without its service: `backend web1`, or `backend 2` while it has no name.
     pub(super) label: String,
     /// Its `[[service.backend]]` line.
     pub(super) place: Place,
+    /// Required, like `address`.
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    /// 0 to 1000, default 1.
     pub(super) weight: Field<i64>,
 }
 
 /// Reads `text`; what is wrong with its syntax, keys and types is added to `problems`.
 ///
-/// `None` when the syntax is broken. Misspelt headers are told even then: they are often what broke it. Anything else that
-/// the parser guesses behind a syntax error would only raise false alarms.
+/// `None` when the syntax is broken. Keys and types are then judged up to the first error, which a misspelt header there
+/// may have caused; what the parser guesses behind it would raise false alarms.
 pub(super) fn read(text: &str, lines: &Lines<'_>, problems: &mut Vec<Problem>) -> Option<File> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { lines, misspelt: Vec::new(), others: Vec::new() };
+    let mut reader = Reader { lines, problems: Vec::new() };
     let file = reader.file(root.get_ref());
-    problems.append(&mut reader.misspelt);
-    if errors.is_empty() {
-        problems.append(&mut reader.others);
-        return Some(file);
-    }
-    problems.extend(errors.iter().map(|error| Problem {
-        place: error.span().map(|span| lines.place(span.start)),
-        text: format!("not valid TOML: {}{}", error.message(), excerpt(text, error)),
-    }));
-    None
+    let broken: Vec<Problem> = errors
+        .iter()
+        .map(|error| Problem {
+            place: error.span().map(|span| lines.place(span.start)),
+            text: format!("not valid TOML: {}{}", error.message(), excerpt(text, error)),
+        })
+        .collect();
+    let sound_until = broken.iter().map(|problem| problem.place).min();
+    let believed = |problem: &Problem| sound_until.is_none_or(|until| problem.place < until);
+    problems.extend(reader.problems.into_iter().filter(believed));
+    problems.extend(broken);
+    errors.is_empty().then_some(file)
 }
 
 struct Reader<'a> {
     lines: &'a Lines<'a>,
-    /// Headers that do not exist, and are close to one that does.
-    misspelt: Vec<Problem>,
-    /// Other keys that do not exist, and values of the wrong type.
-    others: Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
@@ -271,25 +293,18 @@ impl Reader<'_> {
             None => {
                 let found = describe(typed.get_ref());
                 let text = format!("{prefix}{key} must be {expected}, not {found}");
-                self.others.push(Problem { place: Some(place), text });
+                self.problems.push(Problem { place: Some(place), text });
                 Field::Mistyped
             }
         }
     }
 
     fn refuse_unknown_keys(&mut self, prefix: &str, table: &DeTable<'_>, known: &[&str]) {
-        let unknown = table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
-        for (key, value) in unknown {
+        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let typed = key.get_ref();
-            let text =
-                format!("{prefix}unknown key {}: {}", typed.escape_debug(), way_out(typed, "keys", known));
-            let problem = Problem { place: Some(self.lines.place(key.span().start)), text };
-            let headed = value.get_ref().is_table() || value.get_ref().is_array();
-            if headed && nearest(typed, known.iter().copied()).is_some() {
-                self.misspelt.push(problem);
-            } else {
-                self.others.push(problem);
-            }
+            let hint = way_out(typed, "keys", known);
+            let text = format!("{prefix}unknown key {}: {hint}", typed.escape_debug());
+            self.problems.push(Problem { place: Some(self.lines.place(key.span().start)), text });
         }
     }
 }

@@ -148,6 +148,7 @@ fn unknown_keys() {
         &["[[servce]]"],
         &[
             "5:3: unknown key servce: did you mean service?",
+            "11:2: service must be tables, each headed [[service]], not a table",
             "22:3: not valid TOML: duplicate key, at \"service\"",
         ],
     );

@@ -1,0 +1,126 @@
+//! Times the data plane per packet, against programs that do as little as can be done.
+//!
+//! All programs run in turn, round after round, and every figure is the minimum of its rounds: on a shared machine only the
+//! minimum repeats. What counts is the difference to the floor of the same run, in nanoseconds.
+
+pub mod cases;
+pub mod report;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use lb_userspace::dataplane::kernel::Kernel;
+use serde::Serialize;
+
+use cases::{Case, Floor};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How often each program has its turn.
+    pub rounds: u32,
+    /// Packets in one turn; a full round of the flows has 2^20.
+    pub packets: u32,
+}
+
+/// A program with the frame it is timed with.
+struct Subject {
+    kernel: Kernel,
+    frame: Vec<u8>,
+    action: u32,
+    best: Duration,
+}
+
+impl Subject {
+    fn new(kernel: Kernel, frame: Vec<u8>, action: u32) -> Self {
+        Self { kernel, frame, action, best: Duration::MAX }
+    }
+
+    /// One turn. The kernel tells whole nanoseconds only, so the clock here is our own: one system call for a million
+    /// packets.
+    fn turn(&mut self, packets: u32) -> Result<()> {
+        let start = Instant::now();
+        let result = self.kernel.test_run(&self.frame, packets)?;
+        self.best = self.best.min(start.elapsed());
+        if result.action != self.action {
+            bail!(
+                "the program returned action {}, not {}: the figures would be of something else",
+                result.action,
+                self.action
+            );
+        }
+        Ok(())
+    }
+
+    fn nanoseconds(&self, packets: u32) -> f64 {
+        self.best.as_secs_f64() * 1e9 / f64::from(packets)
+    }
+}
+
+/// One line of the result.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What was sent, and how it is forwarded.
+    pub case: &'static str,
+    /// How many different flows.
+    pub flows: u32,
+    /// A packet, in nanoseconds.
+    pub ns: f64,
+    /// What it is compared with.
+    pub floor: &'static str,
+    /// A packet of that, in nanoseconds.
+    pub floor_ns: f64,
+    /// The difference.
+    pub over_ns: f64,
+    /// Instructions of the loaded program.
+    pub instructions: u32,
+}
+
+/// Times all cases.
+///
+/// # Errors
+/// When a program does not load, or does not do what it is timed for.
+pub fn run(effort: Effort, progress: impl Fn(u32)) -> Result<Vec<Row>> {
+    let mut floors = Floor::ALL
+        .iter()
+        .map(|floor| Ok((*floor, floor.subject()?)))
+        .collect::<Result<Vec<(Floor, Subject)>>>()?;
+    let mut cases = Case::all()
+        .into_iter()
+        .map(|case| {
+            let subject = case.subject()?;
+            Ok((case, subject))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for round in 0..effort.rounds {
+        progress(round);
+        for (_, subject) in &mut floors {
+            subject.turn(effort.packets)?;
+        }
+        for (_, subject) in &mut cases {
+            subject.turn(effort.packets)?;
+        }
+    }
+    let floor_ns = |floor: Floor| {
+        floors
+            .iter()
+            .find(|(one, _)| *one == floor)
+            .map_or(0.0, |(_, subject)| subject.nanoseconds(effort.packets))
+    };
+    cases
+        .into_iter()
+        .map(|(case, mut subject)| {
+            let ns = subject.nanoseconds(effort.packets);
+            let floor_ns = floor_ns(case.floor);
+            Ok(Row {
+                case: case.name,
+                flows: case.flows,
+                ns,
+                floor: case.floor.name(),
+                floor_ns,
+                over_ns: ns - floor_ns,
+                instructions: subject.kernel.size()?.0,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask bench`: times the data plane and prints what it found.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use xlb_tests::bench::report::Report;
+use xlb_tests::bench::{Effort, cases, run};
+use xlb_tests::requirement;
+
+/// Times the data plane per packet, against programs that do as little as can be done.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench")]
+struct Arguments {
+    /// Write the figures to this file as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How often every program has its turn; the minimum counts.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(7..))]
+    rounds: u32,
+    /// Packets in one turn.
+    #[arg(long, default_value_t = cases::MANY_FLOWS, value_parser = clap::value_parser!(u32).range(1..))]
+    packets: u32,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(missing) = requirement::root() {
+        bail!("the bench {missing}");
+    }
+    let effort = Effort { rounds: arguments.rounds, packets: arguments.packets };
+    let rows = run(effort, |round| eprintln!("round {} of {}", round + 1, effort.rounds))?;
+    let report = Report::new(rows, cases::table_time(effort.rounds)?);
+    print!("{}", report.table());
+    if let Some(path) = arguments.json {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(&path, json + "\n")
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The golden rows and the fuzzer, on the host and through the loaded program.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use lb_common::abi::counters::{self, MAX_REASONS};
+use lb_userspace::dataplane::kernel::Kernel;
+use lb_userspace::dataplane::memory::Memory;
+use libtest_mimic::{Failed, Trial};
+use xlb_tests::packets::frame::{tagged_to_node, tcp, to_node, v4, v6};
+use xlb_tests::packets::fuzz::{Frames, Random};
+use xlb_tests::packets::rows::{Outcome, Row, action, rows, run_in_kernel, run_on_host, watched_counters};
+use xlb_tests::packets::world::World;
+use xlb_tests::requirement;
+
+fn main() -> ExitCode {
+    let missing = requirement::root();
+    let host = Arc::new(World::in_memory());
+    let mut trials = Vec::new();
+    for row in rows() {
+        let host = Arc::clone(&host);
+        trials.push(Trial::test(format!("host::{}", row.name), move || row_on_host(&host, &row)));
+    }
+    trials.push(Trial::test("host::every-length", {
+        let host = Arc::clone(&host);
+        move || every_length(|frame| Ok(run_on_host(&host, frame)), 0)
+    }));
+    trials.push(Trial::test("host::a-million-random-frames", {
+        let host = Arc::clone(&host);
+        move || random_on_host(&host, 1_000_000)
+    }));
+    let host_status = requirement::run(&None, trials);
+
+    let kernel: Arc<Mutex<Option<World<Kernel>>>> = Arc::default();
+    let mut trials = Vec::new();
+    for row in rows() {
+        let kernel = Arc::clone(&kernel);
+        trials.push(Trial::test(format!("kernel::{}", row.name), move || {
+            in_kernel(&kernel, |world, watched| {
+                let outcome = run_in_kernel(world, &row.frame, watched)?;
+                expect_equal(&row.fate.outcome(world, &row.frame), &outcome)
+            })
+        }));
+    }
+    trials.push(Trial::test("kernel::every-length", {
+        let kernel = Arc::clone(&kernel);
+        move || {
+            in_kernel(&kernel, |world, watched| {
+                // BPF_PROG_TEST_RUN takes no frame shorter than an Ethernet header.
+                every_length(|frame| run_in_kernel(world, frame, watched).map_err(Failed::from), 14)
+            })
+        }
+    }));
+    trials.push(Trial::test("kernel::random-frames-as-on-the-host", {
+        move || in_kernel(&kernel, |world, _| random_against_host(&host, world, 300_000))
+    }));
+    let kernel_status = requirement::run(&missing, trials);
+    if host_status == ExitCode::SUCCESS { kernel_status } else { host_status }
+}
+
+/// Hands out the one loaded program, loading it first.
+fn in_kernel(
+    shared: &Mutex<Option<World<Kernel>>>,
+    test: impl FnOnce(&mut World<Kernel>, &[u32]) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut shared = shared.lock().map_err(|_| "another test has panicked with the program")?;
+    if shared.is_none() {
+        *shared = Some(World::in_kernel()?);
+    }
+    let world = shared.as_mut().ok_or("the program is loaded")?;
+    let watched = watched_counters(world);
+    test(world, &watched)
+}
+
+fn row_on_host(world: &World<Memory>, row: &Row) -> Result<(), Failed> {
+    expect_equal(&row.fate.outcome(world, &row.frame), &run_on_host(world, &row.frame))
+}
+
+fn expect_equal(expected: &Outcome, got: &Outcome) -> Result<(), Failed> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(format!("expected {}\n     got {}", show(expected), show(got)).into())
+}
+
+fn show(outcome: &Outcome) -> String {
+    let frame: Vec<String> =
+        outcome.frame.chunks(2).map(|pair| pair.iter().map(|b| format!("{b:02x}")).collect()).collect();
+    format!("action {} counter {} frame {}", outcome.action, outcome.counter, frame.join(" "))
+}
+
+/// Frames of every length from `shortest` to 200 bytes, cut from real ones or random: passed or dropped for a reason, or
+/// forwarded when whole.
+fn every_length(
+    mut run: impl FnMut(&[u8]) -> Result<Outcome, Failed>,
+    shortest: usize,
+) -> Result<(), Failed> {
+    let mut random = Random::new(200);
+    let payload = [0x5a; 160];
+    let vip6 = "2001:db8::20".parse().expect("an address");
+    let client6 = "2001:db8:1::7".parse().expect("an address");
+    let whole = [
+        to_node(&v4([198, 51, 100, 7], [192, 0, 2, 10], 6).packet(&tcp(1, 80, &payload))),
+        to_node(&v4([198, 51, 100, 7], [192, 0, 2, 20], 6).packet(&tcp(1, 80, &payload))),
+        to_node(&v6(0, client6, vip6, 6, &tcp(1, 80, &payload))),
+        tagged_to_node(&[(0x88a8, 1), (0x8100, 2)], &v6(0, client6, vip6, 6, &tcp(1, 80, &payload))),
+        (0..201).map(|_| u8::try_from(random.next() & 0xff).expect("a byte")).collect(),
+    ];
+    for frame in &whole {
+        for len in shortest..=200 {
+            let frame = &frame[..len];
+            let outcome = run(frame)?;
+            // A frame that is cut is never forwarded: its length does not fit any more.
+            let has_reason = outcome.counter < 2 * MAX_REASONS;
+            if !has_reason || !matches!(outcome.action, action::PASS | action::DROP) || outcome.frame != frame
+            {
+                return Err(format!("{len} bytes: {}", show(&outcome)).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn random_on_host(world: &World<Memory>, count: usize) -> Result<(), Failed> {
+    let mut frames = Frames::new(1);
+    let mut forwarded = 0;
+    for _ in 0..count {
+        let frame = frames.next_frame();
+        let outcome = run_on_host(world, &frame);
+        if outcome.counter >= 2 * MAX_REASONS {
+            forwarded += 1;
+            unharmed(&frame, &outcome)?;
+        } else if outcome.frame != frame {
+            return Err(format!("a frame that is not forwarded was changed: {}", show(&outcome)).into());
+        }
+    }
+    // A fuzzer whose frames all die at the door tests the door.
+    if forwarded < count / 50 || forwarded > count * 9 / 10 {
+        return Err(format!("{forwarded} of {count} frames were forwarded: the frames are not mixed").into());
+    }
+    Ok(())
+}
+
+/// What is behind the link header comes out as it went in.
+fn unharmed(frame: &[u8], outcome: &Outcome) -> Result<(), Failed> {
+    let grown = outcome.frame.len() - frame.len();
+    let inner = frame.len() - 22;
+    let kept = outcome.frame[outcome.frame.len() - inner..] == frame[22..];
+    if kept && matches!(grown, 0 | 20 | 40) { Ok(()) } else { Err(show(outcome).into()) }
+}
+
+fn random_against_host(host: &World<Memory>, kernel: &mut World<Kernel>, count: usize) -> Result<(), Failed> {
+    let seed = 2;
+    let mut frames = Frames::new(seed);
+    for number in 0..count {
+        let frame = frames.next_frame();
+        let expected = run_on_host(host, &frame);
+        let got = kernel.dataplane.test_run(&frame, 1)?;
+        if (expected.action, &expected.frame) != (got.action, &got.frame) {
+            let got = Outcome { action: got.action, frame: got.frame, counter: expected.counter };
+            let input = Outcome { action: 0, frame, counter: 0 };
+            let text = format!("frame {number} of seed {seed}\n      in {}", show(&input));
+            return expect_equal(&expected, &got)
+                .map_err(|e| format!("{text}\n{}", e.message().unwrap_or("")).into());
+        }
+    }
+    // Counters agree in total: every frame has moved one.
+    let unconfigured = counters::of_pass(lb_common::reason::PassReason::NotConfigured);
+    let counted = watched_counters(kernel).into_iter().filter(|index| *index != unconfigured).map(|index| {
+        use lb_userspace::dataplane::Dataplane;
+        kernel.dataplane.counter(index).map(|counter| counter.packets).unwrap_or_default()
+    });
+    let counted: u64 = counted.sum();
+    if counted < count as u64 {
+        return Err(format!("{count} frames, but the counters say {counted}").into());
+    }
+    Ok(())
+}
