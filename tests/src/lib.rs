@@ -1,4 +1,4 @@
-//! What the tests, the bench and the live view share: labs, and frames with the tables they meet.
+//! What the tests, the bench and the live view of the xlb load balancer share.
 
 pub mod bench;
 pub mod lab;
