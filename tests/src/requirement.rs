@@ -19,7 +19,12 @@ pub fn root() -> Missing {
 /// Runs the trials, or reports every one of them as what `missing` makes of it.
 #[must_use]
 pub fn run(missing: &Missing, trials: Vec<Trial>) -> ExitCode {
-    let arguments = Arguments::from_args();
+    run_with(&Arguments::from_args(), missing, trials)
+}
+
+/// As [`run`], with arguments of the caller's making.
+#[must_use]
+pub fn run_with(arguments: &Arguments, missing: &Missing, trials: Vec<Trial>) -> ExitCode {
     let trials = match missing {
         None => trials,
         Some(reason) => {
@@ -28,7 +33,7 @@ pub fn run(missing: &Missing, trials: Vec<Trial>) -> ExitCode {
             trials.into_iter().map(|trial| unable(&trial, reason, promised)).collect()
         }
     };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    libtest_mimic::run(arguments, trials).exit_code()
 }
 
 fn unable(trial: &Trial, reason: &str, promised: bool) -> Trial {

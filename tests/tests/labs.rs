@@ -16,7 +16,10 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, anyhow, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use xlb_tests::lab::{self, Plan, Sample, signals};
+use xlb_tests::{
+    lab::{self, Plan, Sample, signals},
+    requirement,
+};
 
 /// A test and its name.
 type Test = (&'static str, fn() -> Result<()>);
@@ -32,32 +35,19 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
     }
-    let required = std::env::var_os("XLB_REQUIRE").is_some_and(|value| value == "1");
-    let ready = can_run();
-    if let Err(reason) = &ready
-        && !required
-    {
-        eprintln!("labs are ignored: {reason:#}");
-    }
+    let missing = can_run().err().map(|reason| format!("{reason:#}"));
     let tests = [forwarding::TESTS, changes::TESTS, daemon::TESTS, leftovers::TESTS].concat();
-    let trials = tests.into_iter().map(|test| trial(test, &ready, required)).collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let code = requirement::run_with(&arguments, &missing, tests.into_iter().map(trial).collect());
     let left = lab::leftovers::own();
     if !left.is_empty() {
         eprintln!("error: the labs have left behind {}", left.join(" "));
         return ExitCode::FAILURE;
     }
-    conclusion.exit_code()
+    code
 }
 
-fn trial((name, test): Test, ready: &Result<()>, required: bool) -> Trial {
-    let reason = ready.as_ref().err().map(|error| format!("{error:#}"));
-    let ignored = reason.is_some() && !required;
-    let run = move || match reason {
-        Some(reason) => Err(Failed::from(format!("cannot run here: {reason}"))),
-        None => test().map_err(|error| Failed::from(format!("{error:#}"))),
-    };
-    Trial::test(name, run).with_ignored_flag(ignored)
+fn trial((name, test): Test) -> Trial {
+    Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
 }
 
 fn can_run() -> Result<()> {

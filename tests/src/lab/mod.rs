@@ -38,7 +38,6 @@ pub use self::{
     netns::Netns,
     network::{VIP4, VIP6, web_address},
     web::Web,
-    xdp::bpf_dir,
 };
 
 /// Size of what web servers give at `/blob`.
@@ -178,7 +177,7 @@ pub fn can_run() -> Result<()> {
         "the lab needs root to create network namespaces: run it with sudo"
     );
     web::installed()?;
-    let testbed = bpf_dir().join("testbed");
+    let testbed = crate::testbed_object();
     ensure!(testbed.exists(), "{} is not there: `cargo xtask build` makes it", testbed.display());
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) struct Testbed(Ebpf);
 
 impl Testbed {
     pub(super) fn load() -> Result<Self> {
-        let file = object();
+        let file = crate::testbed_object();
         let object = Ebpf::load_file(&file)
             .with_context(|| format!("cannot load {}: `cargo xtask build` makes it", file.display()))?;
         Ok(Self(object))
@@ -42,17 +42,6 @@ impl Testbed {
                 .with_context(|| format!("cannot attach {program} to {interface} in {}", netns.name()))
         })
     }
-}
-
-fn object() -> PathBuf {
-    bpf_dir().join("testbed")
-}
-
-/// Where the BPF objects are: what `cargo xtask` says, else where it puts them.
-#[must_use]
-pub fn bpf_dir() -> PathBuf {
-    std::env::var_os("XLB_BPF_DIR")
-        .map_or_else(|| target().join("bpf/bpfel-unknown-none/release"), PathBuf::from)
 }
 
 /// Cargo's target directory.
