@@ -16,12 +16,15 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// How often every program has its turn; the minimum counts.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(7..))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(7..))]
     rounds: u32,
     /// Packets in one turn.
-    #[arg(long, default_value_t = cases::MANY_FLOWS, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1 << 16, value_parser = clap::value_parser!(u32).range(1..))]
     packets: u32,
 }
+
+/// How often the table is computed; the program is loaded anew each time.
+const TABLE_ROUNDS: u32 = 7;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -29,8 +32,9 @@ fn main() -> Result<()> {
         bail!("the bench {missing}");
     }
     let effort = Effort { rounds: arguments.rounds, packets: arguments.packets };
-    let rows = run(effort, |round| eprintln!("round {} of {}", round + 1, effort.rounds))?;
-    let report = Report::new(rows, cases::table_time(effort.rounds)?);
+    eprintln!("{} rounds of {} packets for each program", effort.rounds, effort.packets);
+    let rows = run(effort)?;
+    let report = Report::new(rows, cases::table_time(TABLE_ROUNDS)?);
     print!("{}", report.table());
     if let Some(path) = arguments.json {
         let json = serde_json::to_string_pretty(&report)?;
