@@ -4,7 +4,8 @@
 //! [`rewrite`](crate::rewrite) and by the shell around it, which grows the head, counts and sends.
 
 use crate::abi::backend::{Backend, BackendId, Mode};
-use crate::abi::control::Control;
+use crate::abi::control::{Control, mac_word};
+use crate::abi::node::Node;
 use crate::abi::service::{Endpoint, ServiceTable, Vip};
 use crate::abi::slot::Slot;
 use crate::frame::{EthHdr, Frame};
@@ -16,14 +17,10 @@ use crate::reason::{DropReason, PassReason};
 ///
 /// Lookups cost what an array access costs and return `None` out of range.
 pub trait Tables {
-    /// The node's state.
-    fn control(&self) -> Option<&Control>;
-    /// One half of the service tables, 0 or 1.
-    fn services(&self, half: u32) -> Option<&ServiceTable>;
+    /// Everything of fixed size.
+    fn node(&self) -> Option<&Node>;
     /// A slot by its index in the whole array.
     fn slot(&self, index: u32) -> Option<Slot>;
-    /// A backend by its id.
-    fn backend(&self, id: BackendId) -> Option<&Backend>;
 }
 
 /// The fate of a packet.
@@ -60,91 +57,78 @@ pub struct Forward<'t> {
 /// Decides about one frame.
 #[inline(always)]
 pub fn decide<'t, T: Tables>(frame: &Frame<'_>, tables: &'t T) -> Decision<'t> {
-    let Some(control) = tables.control() else { return Decision::Pass(PassReason::NotConfigured) };
-    let Some(services) = tables.services(control.active_half) else {
-        return Decision::Pass(PassReason::NotConfigured);
-    };
+    let Some(node) = tables.node() else { return Decision::Pass(PassReason::NotConfigured) };
     let Some(eth) = frame.get::<EthHdr>(0) else { return Decision::Pass(PassReason::Truncated) };
-    if !is_for_this_node(control, destination_mac(eth)) {
+    if !is_for_this_node(&node.control, eth) {
         return Decision::Pass(PassReason::OtherMac);
     }
     let link = match parse::link(frame, eth) {
         Ok(link) => link,
         Err(reason) => return Decision::Pass(reason),
     };
+    // The mask is what the verifier needs to see that the half exists.
+    let view = View { tables, node, services: &node.services[(node.control.active_half & 1) as usize] };
     match link.ether_type {
-        ether_type::IPV4 => decide_v4(frame, tables, control, services, link),
-        ether_type::IPV6 => decide_v6(frame, tables, control, services, link),
+        ether_type::IPV4 => decide_v4(frame, &view, link),
+        ether_type::IPV6 => decide_v6(frame, &view, link),
         _ => Decision::Pass(PassReason::NotIp),
     }
 }
 
-/// The destination MAC as [`mac_word`](crate::abi::control::mac_word) makes it, with one load: the two bytes behind it are
-/// cut off.
-#[inline(always)]
-const fn destination_mac(eth: &EthHdr) -> u64 {
-    let [a, b, c, d, e, f] = eth.dst;
-    let [g, h, ..] = eth.src;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h]) & 0xffff_ffff_ffff
+/// The tables as one packet sees them: one state of the services from its first lookup to its last.
+struct View<'t, T> {
+    tables: &'t T,
+    node: &'t Node,
+    services: &'t ServiceTable,
 }
 
 #[inline(always)]
-fn is_for_this_node(control: &Control, destination: u64) -> bool {
+fn is_for_this_node(control: &Control, eth: &EthHdr) -> bool {
+    let destination = mac_word(eth.dst_low, eth.dst_high);
     control.macs.iter().any(|mac| *mac == destination)
 }
 
 #[inline(always)]
-fn decide_v4<'t, T: Tables>(
-    frame: &Frame<'_>,
-    tables: &'t T,
-    control: &Control,
-    services: &ServiceTable,
-    link: Link,
-) -> Decision<'t> {
+fn decide_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, link: Link) -> Decision<'t> {
     let ip = match parse::ipv4(frame, link.l3_offset) {
         Ok(ip) => ip,
         Err(reason) => return Decision::Pass(reason),
     };
     let vip = Vip::v4(ip.dst_addr);
-    let address_hash = vip.hash(services.seed);
-    if !services.may_be_vip(address_hash) {
+    let address_hash = vip.hash(view.services.seed);
+    if !view.services.may_be_vip(address_hash) {
         return Decision::Pass(PassReason::NotVip);
     }
     let transport = match parse::transport_v4(frame, link.l3_offset, ip) {
         Ok(transport) => transport,
-        Err(none) => return without_transport(services, vip, address_hash, none),
+        Err(none) => return without_transport(view.services, vip, address_hash, none),
     };
-    let flow_hash = flow_v4(&control.flow_key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol);
+    let flow_hash =
+        flow_v4(&view.node.control.flow_key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol);
     let packet = Packet { link, transport, traffic_class: ip.tos, flow_hash };
-    to_service(tables, services, vip, address_hash, packet)
+    to_service(view, vip, address_hash, packet)
 }
 
 #[inline(always)]
-fn decide_v6<'t, T: Tables>(
-    frame: &Frame<'_>,
-    tables: &'t T,
-    control: &Control,
-    services: &ServiceTable,
-    link: Link,
-) -> Decision<'t> {
+fn decide_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, link: Link) -> Decision<'t> {
     let ip = match parse::ipv6(frame, link.l3_offset) {
         Ok(ip) => ip,
         Err(reason) => return Decision::Pass(reason),
     };
     let vip = Vip::v6(ip.dst_addr);
-    let address_hash = vip.hash(services.seed);
-    if !services.may_be_vip(address_hash) {
+    let address_hash = vip.hash(view.services.seed);
+    if !view.services.may_be_vip(address_hash) {
         return Decision::Pass(PassReason::NotVip);
     }
     let transport = match parse::transport_v6(frame, link.l3_offset, ip) {
         Ok(transport) => transport,
-        Err(none) => return without_transport(services, vip, address_hash, none),
+        Err(none) => return without_transport(view.services, vip, address_hash, none),
     };
     let flow_hash =
-        flow_v6(&control.flow_key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol);
+        flow_v6(&view.node.control.flow_key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol);
     // The traffic class lies across the first two bytes, behind the version (RFC 8200, 3).
     let traffic_class = (ip.vcf[0] << 4) | (ip.vcf[1] >> 4);
-    to_service(tables, services, vip, address_hash, Packet { link, transport, traffic_class, flow_hash })
+    to_service(view, vip, address_hash, Packet { link, transport, traffic_class, flow_hash })
 }
 
 /// What is known of a packet once it is parsed.
@@ -158,32 +142,31 @@ struct Packet {
 
 #[inline(always)]
 fn to_service<'t, T: Tables>(
-    tables: &'t T,
-    services: &ServiceTable,
+    view: &View<'t, T>,
     vip: Vip,
     address_hash: u64,
     packet: Packet,
 ) -> Decision<'t> {
     let endpoint = Endpoint::new(packet.transport.destination_port(), packet.transport.protocol);
-    let Some(service) = services.find(vip, address_hash, endpoint) else {
-        return if is_vip(services, vip, address_hash) {
+    let Some(service) = view.services.find(vip, address_hash, endpoint) else {
+        return if is_vip(view.services, vip, address_hash) {
             Decision::Drop(DropReason::NoService)
         } else {
             Decision::Pass(PassReason::NotVip)
         };
     };
     let slot = slot_of(packet.flow_hash, service.slots_len);
-    let id = match tables.slot(service.slots_base.wrapping_add(slot)).and_then(Slot::current) {
+    let id = match view.tables.slot(service.slots_base.wrapping_add(slot)).and_then(Slot::current) {
         // A service without backends has no slots of its own: the first one belongs to somebody else.
         Some(id) if service.slots_len > 0 => id,
         Some(_) | None => return Decision::Drop(DropReason::NoBackend),
     };
-    to_backend(tables, id, packet)
+    to_backend(view.node, id, packet)
 }
 
 #[inline(always)]
-fn to_backend<T: Tables>(tables: &T, id: BackendId, packet: Packet) -> Decision<'_> {
-    let Some(backend) = tables.backend(id) else { return Decision::Drop(DropReason::StaleBackend) };
+fn to_backend(node: &Node, id: BackendId, packet: Packet) -> Decision<'_> {
+    let backend = &node.backends[id.index()];
     let Some(mode) = Mode::from_u8(backend.mode) else { return Decision::Drop(DropReason::StaleBackend) };
     let length_bytes = packet.transport.length_bytes;
     // Without an outer header the packet is no longer than it came; with one it may not fit the way out.

@@ -24,8 +24,10 @@ pub unsafe trait Wire: Copy + 'static {}
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct EthHdr {
-    /// Destination MAC.
-    pub dst: [u8; 6],
+    /// First four bytes of the destination MAC: it is compared as two words.
+    pub dst_low: [u8; 4],
+    /// Last two bytes of the destination MAC.
+    pub dst_high: [u8; 2],
     /// Source MAC.
     pub src: [u8; 6],
     /// EtherType of what follows, or a VLAN tag's.

@@ -10,16 +10,25 @@ use network_types::udp::UdpHdr;
 use crate::frame::{EthHdr, Frame, VlanHdr};
 use crate::reason::{DropReason, PassReason};
 
-/// EtherTypes (IEEE 802 numbers).
+/// EtherTypes (IEEE 802 numbers), as [`ether_type`](fn@ether_type) reads them.
 pub mod ether_type {
+    use super::ether_type as read;
+
     /// IPv4.
-    pub const IPV4: [u8; 2] = [0x08, 0x00];
+    pub const IPV4: u16 = read([0x08, 0x00]);
     /// IPv6.
-    pub const IPV6: [u8; 2] = [0x86, 0xdd];
+    pub const IPV6: u16 = read([0x86, 0xdd]);
     /// Customer VLAN tag (802.1Q).
-    pub const VLAN: [u8; 2] = [0x81, 0x00];
+    pub const VLAN: u16 = read([0x81, 0x00]);
     /// Service VLAN tag (802.1ad), the outer one of two.
-    pub const SERVICE_VLAN: [u8; 2] = [0x88, 0xa8];
+    pub const SERVICE_VLAN: u16 = read([0x88, 0xa8]);
+}
+
+/// The two wire bytes of an EtherType as one number, in whatever order this machine compares fastest.
+#[inline(always)]
+#[must_use]
+pub const fn ether_type(wire: [u8; 2]) -> u16 {
+    u16::from_ne_bytes(wire)
 }
 
 /// IP protocol numbers (IANA).
@@ -58,20 +67,20 @@ pub const MAX_EXTENSION_HEADERS: u32 = 6;
 pub struct Link {
     /// Where the IP header begins, in bytes from the start of the frame: 14, 18 or 22.
     pub l3_offset: usize,
-    /// EtherType of it, wire bytes.
-    pub ether_type: [u8; 2],
+    /// EtherType of it, one of [`mod@ether_type`].
+    pub ether_type: u16,
 }
 
 /// Walks over the VLAN tags.
 #[inline(always)]
 pub fn link(frame: &Frame<'_>, eth: &EthHdr) -> Result<Link, PassReason> {
-    let mut link = Link { l3_offset: ETH_LEN, ether_type: eth.ether_type };
+    let mut link = Link { l3_offset: ETH_LEN, ether_type: ether_type(eth.ether_type) };
     for _ in 0..2 {
         if link.ether_type != ether_type::VLAN && link.ether_type != ether_type::SERVICE_VLAN {
             break;
         }
         let tag = frame.get::<VlanHdr>(link.l3_offset).ok_or(PassReason::Truncated)?;
-        link = Link { l3_offset: link.l3_offset + VLAN_LEN, ether_type: tag.ether_type };
+        link = Link { l3_offset: link.l3_offset + VLAN_LEN, ether_type: ether_type(tag.ether_type) };
     }
     Ok(link)
 }
@@ -109,8 +118,8 @@ pub enum NoTransport {
 #[inline(always)]
 pub fn ipv4<'f>(frame: &'f Frame<'_>, l3_offset: usize) -> Result<&'f Ipv4Hdr, PassReason> {
     let ip = frame.get::<Ipv4Hdr>(l3_offset).ok_or(PassReason::Truncated)?;
-    // Version 4, and at least five words long.
-    if ip.vihl >> 4 != 4 || ip.vihl & 0x0f < 5 {
+    // Version 4, and five to fifteen words long.
+    if !matches!(ip.vihl, 0x45..=0x4f) {
         return Err(PassReason::BadIpHeader);
     }
     Ok(ip)

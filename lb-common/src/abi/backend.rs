@@ -20,6 +20,13 @@ impl BackendId {
         if id == 0 || id as u32 >= MAX_BACKENDS { None } else { Some(Self(id)) }
     }
 
+    /// The place in the table. The mask says nothing new: it lets the verifier see what `new` has checked.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        (self.0 as u32 & (MAX_BACKENDS - 1)) as usize
+    }
+
     /// The number itself.
     #[inline(always)]
     #[must_use]

@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod control;
 pub mod counters;
+pub mod node;
 pub mod service;
 pub mod slot;
 
@@ -15,14 +16,10 @@ pub const ABI_VERSION: u32 = 1;
 
 /// Names of the maps in the BPF object.
 pub mod map {
-    /// [`Control`](super::control::Control), one entry.
-    pub const CONTROL: &str = "CONTROL";
-    /// [`ServiceTables`](super::service::ServiceTables), one entry.
-    pub const SERVICES: &str = "SERVICES";
+    /// [`Node`](super::node::Node), one entry.
+    pub const NODE: &str = "NODE";
     /// [`SlotLine`](super::slot::SlotLine)s; the number of entries is chosen at load.
     pub const SLOTS: &str = "SLOTS";
-    /// [`Backend`](super::backend::Backend)s by backend id.
-    pub const BACKENDS: &str = "BACKENDS";
     /// [`Counter`](super::counters::Counter)s per CPU.
     pub const COUNTERS: &str = "COUNTERS";
 }

@@ -2,7 +2,7 @@
 //!
 //! A two-choice cuckoo hash table that userspace builds as a whole and the packet path only reads: at most two probes, no
 //! helper call. It is held twice; [`Control::active_half`](super::control::Control::active_half) says which half is read.
-//! In front stands a bitmap of VIPs, so that a packet that is not ours costs one hash and one bit. Every VIP also has an
+//! In front stands a filter, so that a packet that is not ours costs one hash and one byte. Every VIP also has an
 //! entry without port and protocol: it tells an unused port of a VIP from an address that is nobody's business.
 
 use bytemuck::{Pod, Zeroable};
@@ -12,9 +12,8 @@ pub const SERVICE_CAPACITY: usize = 16_384;
 /// Services and VIPs together that one node can have. Below half full nearly every seed of a two-choice table fits, at half
 /// full none does: three eighths keep away from that edge.
 pub const MAX_SERVICES_AND_VIPS: usize = SERVICE_CAPACITY / 8 * 3;
-/// Bits in a VIP filter.
-pub const VIP_FILTER_BITS: u32 = 16_384;
-const VIP_FILTER_WORDS: usize = (VIP_FILTER_BITS / 64) as usize;
+/// Cells of a VIP filter.
+pub const VIP_FILTER_SIZE: usize = 16_384;
 
 /// A VIP as two words and a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +53,7 @@ impl Vip {
     #[must_use]
     pub const fn hash(self, seed: u64) -> u64 {
         let mixed = (self.low ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            ^ (self.high ^ seed.rotate_left(32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+            ^ self.high.wrapping_mul(0xd6e8_feb8_6659_fd93);
         mixed ^ (mixed >> 32)
     }
 }
@@ -136,13 +135,14 @@ impl ServiceEntry {
 pub struct ServiceTable {
     /// Number of entries in use as table, minus 1.
     pub mask: u32,
-    /// Number of filter bits in use, minus 1.
+    /// Number of filter cells in use, minus 1.
     pub filter_mask: u32,
     /// Seed of [`Vip::hash`]; userspace takes another when entries do not fit.
     pub seed: u64,
     /// Zero.
     pub reserved: [u64; 6],
-    filter: [u64; VIP_FILTER_WORDS],
+    /// 1 where the hash of a VIP leads, else 0. A byte each: bits would take four instructions more.
+    filter: [u8; VIP_FILTER_SIZE],
     /// The entries; only the first `mask + 1` are used.
     pub entries: [ServiceEntry; SERVICE_CAPACITY],
 }
@@ -152,20 +152,17 @@ impl ServiceTable {
     #[inline(always)]
     #[must_use]
     pub fn may_be_vip(&self, address_hash: u64) -> bool {
-        let (word, bit) = self.filter_place(address_hash);
-        self.filter[word] & bit != 0
+        self.filter[self.filter_place(address_hash)] != 0
     }
 
     /// Makes [`Self::may_be_vip`] true for an address.
     pub fn admit_vip(&mut self, address_hash: u64) {
-        let (word, bit) = self.filter_place(address_hash);
-        self.filter[word] |= bit;
+        self.filter[self.filter_place(address_hash)] = 1;
     }
 
     #[inline(always)]
-    const fn filter_place(&self, address_hash: u64) -> (usize, u64) {
-        let bit = (address_hash & self.filter_mask as u64 & (VIP_FILTER_BITS as u64 - 1)) as u32;
-        ((bit / 64) as usize, 1 << (bit % 64))
+    const fn filter_place(&self, address_hash: u64) -> usize {
+        (address_hash & self.filter_mask as u64 & (VIP_FILTER_SIZE as u64 - 1)) as usize
     }
 
     /// The two places where an endpoint can stand.
@@ -190,9 +187,4 @@ impl ServiceTable {
     }
 }
 
-/// Both halves, as they stand in the map's single element.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ServiceTables(pub [ServiceTable; 2]);
-
-const _: () = assert!(size_of::<ServiceTable>() == 64 + 2048 + 64 * SERVICE_CAPACITY);
+const _: () = assert!(size_of::<ServiceTable>() == 64 + VIP_FILTER_SIZE + 64 * SERVICE_CAPACITY);

@@ -35,7 +35,7 @@ pub fn move_up(
     grown: usize,
     l3_offset: usize,
     backend: &Backend,
-    ether_type: [u8; 2],
+    ether_type: u16,
 ) -> Option<()> {
     // Tags stand between the source MAC and the last EtherType, which does not change: inner and outer are one family.
     const TAGS: usize = MACS_LEN;
@@ -51,6 +51,6 @@ pub fn move_up(
         }
     }
     write_macs(frame, backend)?;
-    *frame.get_mut::<[u8; 2]>(l3_offset - 2)? = ether_type;
+    *frame.get_mut::<[u8; 2]>(l3_offset - 2)? = ether_type.to_ne_bytes();
     Some(())
 }

@@ -34,7 +34,7 @@ pub fn pass(_ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn decap(ctx: XdpContext) -> u32 {
     let Some(eth) = frame(&ctx).get::<EthHdr>(0).copied() else { return XDP_PASS };
-    let outer_len = match eth.ether_type {
+    let outer_len = match ether_type(eth.ether_type) {
         ether_type::IPV4 => match frame(&ctx).get::<Ipv4Hdr>(ETH_LEN) {
             Some(ip) if ip.proto == protocol::IPV4 => IPV4_LEN,
             Some(_) | None => return XDP_PASS,
@@ -99,19 +99,25 @@ pub fn bench_ipip_v6(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn eth_to_node(ether_type: [u8; 2]) -> EthHdr {
-    EthHdr { dst: NODE_MAC, src: [2, 0, 0, 0, 0, 2], ether_type }
+fn eth_to_node(ether_type: u16) -> EthHdr {
+    let [a, b, c, d, e, f] = NODE_MAC;
+    EthHdr {
+        dst_low: [a, b, c, d],
+        dst_high: [e, f],
+        src: [2, 0, 0, 0, 0, 2],
+        ether_type: ether_type.to_ne_bytes(),
+    }
 }
 
 #[inline(always)]
-fn restore_mac(ctx: &XdpContext, ether_type: [u8; 2]) -> Option<()> {
+fn restore_mac(ctx: &XdpContext, ether_type: u16) -> Option<()> {
     *frame(ctx).get_mut::<EthHdr>(0)? = eth_to_node(ether_type);
     Some(())
 }
 
 /// Takes the outer header off again.
 #[inline(always)]
-fn unwrap_frame(ctx: &XdpContext, outer_len: usize, ether_type: [u8; 2]) -> Option<()> {
+fn unwrap_frame(ctx: &XdpContext, outer_len: usize, ether_type: u16) -> Option<()> {
     shrink(ctx, outer_len, eth_to_node(ether_type))
 }
 

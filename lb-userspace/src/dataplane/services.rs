@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use bytemuck::Zeroable;
 use bytemuck::allocation::zeroed_box;
 use lb_common::abi::service::{
-    Endpoint, MAX_SERVICES_AND_VIPS, ServiceEntry, ServiceTable, VIP_FILTER_BITS, Vip,
+    Endpoint, MAX_SERVICES_AND_VIPS, ServiceEntry, ServiceTable, VIP_FILTER_SIZE, Vip,
 };
 use lb_common::hash::mix;
 
@@ -71,11 +71,11 @@ pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableError> {
         return Err(TableError::Full { needed: entries.len(), max: MAX_SERVICES_AND_VIPS });
     }
     let size = (entries.len() * 8 / 3).next_power_of_two().max(MIN_ENTRIES);
-    // 16 filter bits a VIP keep strangers out 15 times of 16, up to 1,024 VIPs.
-    let filter_bits = (vips.len() * 16).next_power_of_two().clamp(64, VIP_FILTER_BITS as usize);
+    // 16 filter cells a VIP keep strangers out 15 times of 16, up to 1,024 VIPs.
+    let filter_size = (vips.len() * 16).next_power_of_two().clamp(64, VIP_FILTER_SIZE);
     let mut table: Box<ServiceTable> = zeroed_box();
     table.mask = mask(size);
-    table.filter_mask = mask(filter_bits);
+    table.filter_mask = mask(filter_size);
     let fits = |seed| {
         table.seed = seed;
         table.entries[..size].fill(ServiceEntry::zeroed());

@@ -7,9 +7,10 @@ use std::io;
 use std::mem::offset_of;
 
 use lb_common::abi::ABI_VERSION;
-use lb_common::abi::backend::{Backend, BackendId, MAX_BACKENDS};
+use lb_common::abi::backend::{Backend, BackendId};
 use lb_common::abi::control::{Control, MAX_MACS, NO_MAC, mac_word};
-use lb_common::abi::service::{ServiceTable, ServiceTables};
+use lb_common::abi::node::Node;
+use lb_common::abi::service::ServiceTable;
 use lb_common::abi::slot::{SLOTS_PER_LINE, Slot, SlotLine};
 use lb_common::decide;
 use lb_common::hash::FlowKey;
@@ -18,10 +19,8 @@ use super::region::Region;
 
 /// All tables but the counters.
 pub struct Tables {
-    control: Region<Control>,
-    services: Region<ServiceTables>,
+    node: Region<Node>,
     slots: Region<SlotLine>,
-    backends: Region<Backend>,
 }
 
 /// The maps behind the tables, ready to be mapped.
@@ -37,10 +36,8 @@ impl Tables {
     pub(super) fn over(maps: &impl Maps, max_slots: u32) -> io::Result<Self> {
         use lb_common::abi::map;
         Ok(Self {
-            control: maps.region(map::CONTROL, 1)?,
-            services: maps.region(map::SERVICES, 1)?,
+            node: maps.region(map::NODE, 1)?,
             slots: maps.region(map::SLOTS, slot_lines(max_slots) as usize)?,
-            backends: maps.region(map::BACKENDS, MAX_BACKENDS as usize)?,
         })
     }
 
@@ -59,21 +56,24 @@ impl Tables {
             flow_key,
             reserved: [0; 32],
         };
-        self.control.write(0, &control);
+        self.write_node(offset_of!(Node, control), bytemuck::bytes_of(&control));
     }
 
     /// Sets the MAC addresses that frames for this node are sent to; those past [`MAX_MACS`] are left out.
     pub(super) fn set_macs(&mut self, macs: &[[u8; 6]]) {
         let mut words = [NO_MAC; MAX_MACS];
         for (word, mac) in words.iter_mut().zip(macs) {
-            *word = mac_word(*mac);
+            let [a, b, c, d, e, f] = *mac;
+            *word = mac_word([a, b, c, d], [e, f]);
         }
-        self.control.write_words(0, offset_of!(Control, macs), bytemuck::bytes_of(&words));
+        let offset = offset_of!(Node, control) + offset_of!(Control, macs);
+        self.write_node(offset, bytemuck::bytes_of(&words));
     }
 
     /// Replaces a backend's entry.
     pub(super) fn set_backend(&mut self, id: BackendId, backend: &Backend) {
-        self.backends.write(usize::from(id.get()), backend);
+        let offset = offset_of!(Node, backends) + id.index() * size_of::<Backend>();
+        self.write_node(offset, bytemuck::bytes_of(backend));
     }
 
     /// Replaces slots from `base` on. Two slots share a word, so a neighbor is stored again with the value it has.
@@ -98,14 +98,18 @@ impl Tables {
         let half = 1 - (self.active_half() & 1);
         let used = offset_of!(ServiceTable, entries)
             + (table.mask as usize + 1) * size_of::<lb_common::abi::service::ServiceEntry>();
-        let offset = half as usize * size_of::<ServiceTable>();
-        self.services.write_words(0, offset, &bytemuck::bytes_of(table)[..used]);
+        let offset = offset_of!(Node, services) + half as usize * size_of::<ServiceTable>();
+        self.write_node(offset, &bytemuck::bytes_of(table)[..used]);
         let words: [u32; 2] = [ABI_VERSION, half];
-        self.control.write_words(0, 0, bytemuck::bytes_of(&words));
+        self.write_node(offset_of!(Node, control), bytemuck::bytes_of(&words));
     }
 
     fn active_half(&self) -> u32 {
-        self.control.get(0).map_or(0, |control| control.active_half)
+        self.node.get(0).map_or(0, |node| node.control.active_half)
+    }
+
+    fn write_node(&mut self, offset_bytes: usize, bytes: &[u8]) {
+        self.node.write_words(0, offset_bytes, bytes);
     }
 }
 
@@ -115,20 +119,12 @@ pub(super) const fn slot_lines(slots: u32) -> u32 {
 }
 
 impl decide::Tables for Tables {
-    fn control(&self) -> Option<&Control> {
-        self.control.get(0)
-    }
-
-    fn services(&self, half: u32) -> Option<&ServiceTable> {
-        self.services.get(0)?.0.get(half as usize)
+    fn node(&self) -> Option<&Node> {
+        self.node.get(0)
     }
 
     fn slot(&self, index: u32) -> Option<Slot> {
         let line = self.slots.get((index / SLOTS_PER_LINE) as usize)?;
         Some(line.0[(index % SLOTS_PER_LINE) as usize])
-    }
-
-    fn backend(&self, id: BackendId) -> Option<&Backend> {
-        self.backends.get(usize::from(id.get()))
     }
 }
