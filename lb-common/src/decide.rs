@@ -6,11 +6,11 @@
 use crate::abi::backend::{Backend, BackendId, Mode};
 use crate::abi::control::{Control, mac_word};
 use crate::abi::node::Node;
-use crate::abi::service::{Endpoint, ServiceTable, Vip};
+use crate::abi::service::{Endpoint, ServiceEntry, ServiceTable, Vip};
 use crate::abi::slot::Slot;
 use crate::frame::{EthHdr, Frame};
 use crate::hash::{flow_v4, flow_v6, slot_of};
-use crate::parse::{self, Link, NoTransport, Transport, ether_type};
+use crate::parse::{self, ETH_LEN, NoTransport, Transport, ether_type};
 use crate::reason::{DropReason, PassReason};
 
 /// The tables, as BPF maps or as the host's memory.
@@ -62,15 +62,26 @@ pub fn decide<'t, T: Tables>(frame: &Frame<'_>, tables: &'t T) -> Decision<'t> {
     if !is_for_this_node(&node.control, eth) {
         return Decision::Pass(PassReason::OtherMac);
     }
+    // The mask is what the verifier needs to see that the half exists.
+    let view = View { tables, node, services: &node.services[(node.control.active_half & 1) as usize] };
+    // Untagged frames have a path of their own, in which every offset is a constant; it saves a tenth of the instructions.
+    match parse::ether_type(eth.ether_type) {
+        ether_type::IPV4 => decide_v4(frame, &view, ETH_LEN),
+        ether_type::IPV6 => decide_v6(frame, &view, ETH_LEN),
+        ether_type::VLAN | ether_type::SERVICE_VLAN => decide_tagged(frame, &view, eth),
+        _ => Decision::Pass(PassReason::NotIp),
+    }
+}
+
+#[inline(always)]
+fn decide_tagged<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, eth: &EthHdr) -> Decision<'t> {
     let link = match parse::link(frame, eth) {
         Ok(link) => link,
         Err(reason) => return Decision::Pass(reason),
     };
-    // The mask is what the verifier needs to see that the half exists.
-    let view = View { tables, node, services: &node.services[(node.control.active_half & 1) as usize] };
     match link.ether_type {
-        ether_type::IPV4 => decide_v4(frame, &view, link),
-        ether_type::IPV6 => decide_v6(frame, &view, link),
+        ether_type::IPV4 => decide_v4(frame, view, link.l3_offset),
+        ether_type::IPV6 => decide_v6(frame, view, link.l3_offset),
         _ => Decision::Pass(PassReason::NotIp),
     }
 }
@@ -89,8 +100,8 @@ fn is_for_this_node(control: &Control, eth: &EthHdr) -> bool {
 }
 
 #[inline(always)]
-fn decide_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, link: Link) -> Decision<'t> {
-    let ip = match parse::ipv4(frame, link.l3_offset) {
+fn decide_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, l3_offset: usize) -> Decision<'t> {
+    let ip = match parse::ipv4(frame, l3_offset) {
         Ok(ip) => ip,
         Err(reason) => return Decision::Pass(reason),
     };
@@ -99,74 +110,79 @@ fn decide_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, link: Link) -
     if !view.services.may_be_vip(address_hash) {
         return Decision::Pass(PassReason::NotVip);
     }
-    let transport = match parse::transport_v4(frame, link.l3_offset, ip) {
+    let transport = match parse::transport_v4(frame, l3_offset, ip) {
         Ok(transport) => transport,
         Err(none) => return without_transport(view.services, vip, address_hash, none),
     };
-    let flow_hash =
-        flow_v4(&view.node.control.flow_key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol);
-    let packet = Packet { link, transport, traffic_class: ip.tos, flow_hash };
-    to_service(view, vip, address_hash, packet)
+    let service = match find_service(view.services, vip, address_hash, &transport) {
+        Ok(service) => service,
+        Err(decision) => return decision,
+    };
+    let key = &view.node.control.flow_key;
+    let flow_hash = flow_v4(key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol);
+    to_backend(view, service, Packet { l3_offset, transport, traffic_class: ip.tos, flow_hash })
 }
 
 #[inline(always)]
-fn decide_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, link: Link) -> Decision<'t> {
-    let ip = match parse::ipv6(frame, link.l3_offset) {
+fn decide_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, l3_offset: usize) -> Decision<'t> {
+    let ip = match parse::ipv6(frame, l3_offset) {
         Ok(ip) => ip,
         Err(reason) => return Decision::Pass(reason),
     };
-    let vip = Vip::v6(ip.dst_addr);
+    let vip = Vip::v6(&ip.dst_addr);
     let address_hash = vip.hash(view.services.seed);
     if !view.services.may_be_vip(address_hash) {
         return Decision::Pass(PassReason::NotVip);
     }
-    let transport = match parse::transport_v6(frame, link.l3_offset, ip) {
+    let transport = match parse::transport_v6(frame, l3_offset, ip) {
         Ok(transport) => transport,
         Err(none) => return without_transport(view.services, vip, address_hash, none),
     };
-    let flow_hash =
-        flow_v6(&view.node.control.flow_key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol);
+    let service = match find_service(view.services, vip, address_hash, &transport) {
+        Ok(service) => service,
+        Err(decision) => return decision,
+    };
+    let key = &view.node.control.flow_key;
+    let flow_hash = flow_v6(key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol);
     // The traffic class lies across the first two bytes, behind the version (RFC 8200, 3).
     let traffic_class = (ip.vcf[0] << 4) | (ip.vcf[1] >> 4);
-    to_service(view, vip, address_hash, Packet { link, transport, traffic_class, flow_hash })
+    to_backend(view, service, Packet { l3_offset, transport, traffic_class, flow_hash })
 }
 
 /// What is known of a packet once it is parsed.
 #[derive(Clone, Copy)]
 struct Packet {
-    link: Link,
+    l3_offset: usize,
     transport: Transport,
     traffic_class: u8,
     flow_hash: u64,
 }
 
+/// The service of a packet to a VIP; the hash of its flow is not needed before that.
 #[inline(always)]
-fn to_service<'t, T: Tables>(
-    view: &View<'t, T>,
+fn find_service<'t>(
+    services: &'t ServiceTable,
     vip: Vip,
     address_hash: u64,
-    packet: Packet,
-) -> Decision<'t> {
-    let endpoint = Endpoint::new(packet.transport.destination_port(), packet.transport.protocol);
-    let Some(service) = view.services.find(vip, address_hash, endpoint) else {
-        return if is_vip(view.services, vip, address_hash) {
-            Decision::Drop(DropReason::NoService)
-        } else {
-            Decision::Pass(PassReason::NotVip)
-        };
-    };
+    transport: &Transport,
+) -> Result<&'t ServiceEntry, Decision<'t>> {
+    let endpoint = Endpoint::new(transport.destination_port, transport.protocol);
+    match services.find(vip, address_hash, endpoint) {
+        Some(service) => Ok(service),
+        None if is_vip(services, vip, address_hash) => Err(Decision::Drop(DropReason::NoService)),
+        None => Err(Decision::Pass(PassReason::NotVip)),
+    }
+}
+
+#[inline(always)]
+fn to_backend<'t, T: Tables>(view: &View<'t, T>, service: &ServiceEntry, packet: Packet) -> Decision<'t> {
     let slot = slot_of(packet.flow_hash, service.slots_len);
     let id = match view.tables.slot(service.slots_base.wrapping_add(slot)).and_then(Slot::current) {
         // A service without backends has no slots of its own: the first one belongs to somebody else.
         Some(id) if service.slots_len > 0 => id,
         Some(_) | None => return Decision::Drop(DropReason::NoBackend),
     };
-    to_backend(view.node, id, packet)
-}
-
-#[inline(always)]
-fn to_backend(node: &Node, id: BackendId, packet: Packet) -> Decision<'_> {
-    let backend = &node.backends[id.index()];
+    let backend = &view.node.backends[id.index()];
     let Some(mode) = Mode::from_u8(backend.mode) else { return Decision::Drop(DropReason::StaleBackend) };
     let length_bytes = packet.transport.length_bytes;
     // Without an outer header the packet is no longer than it came; with one it may not fit the way out.
@@ -178,7 +194,7 @@ fn to_backend(node: &Node, id: BackendId, packet: Packet) -> Decision<'_> {
         id,
         backend,
         mode,
-        l3_offset: packet.link.l3_offset,
+        l3_offset: packet.l3_offset,
         length_bytes,
         traffic_class: packet.traffic_class,
         flow_hash: packet.flow_hash,

@@ -67,11 +67,12 @@ pub const fn flow_v6(
     protocol: u8,
 ) -> u64 {
     let k = &key.0;
+    let (source, destination) = (halves(source), halves(destination));
     finish(
-        k[0].wrapping_add(pair(k, 1, word_at(source, 0), word_at(source, 4)))
-            .wrapping_add(pair(k, 3, word_at(source, 8), word_at(source, 12)))
-            .wrapping_add(pair(k, 5, word_at(destination, 0), word_at(destination, 4)))
-            .wrapping_add(pair(k, 7, word_at(destination, 8), word_at(destination, 12)))
+        k[0].wrapping_add(pair_in(k, 1, source.0))
+            .wrapping_add(pair_in(k, 3, source.1))
+            .wrapping_add(pair_in(k, 5, destination.0))
+            .wrapping_add(pair_in(k, 7, destination.1))
             .wrapping_add(pair(k, 9, word(ports), protocol as u32)),
     )
 }
@@ -100,7 +101,18 @@ const fn word(bytes: [u8; 4]) -> u32 {
     u32::from_le_bytes(bytes)
 }
 
+/// Both words of eight bytes.
 #[inline(always)]
-const fn word_at(bytes: &[u8; 16], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+const fn pair_in(key: &[u64; 11], at: usize, words: u64) -> u64 {
+    pair(key, at, (words & 0xffff_ffff) as u32, (words >> 32) as u32)
+}
+
+/// An address as two numbers, each read with one load.
+#[inline(always)]
+const fn halves(address: &[u8; 16]) -> (u64, u64) {
+    match (address.first_chunk::<8>(), address.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        // Sixteen bytes have both.
+        _ => (0, 0),
+    }
 }

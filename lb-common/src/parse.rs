@@ -92,17 +92,10 @@ pub struct Transport {
     pub protocol: u8,
     /// Source and destination port, wire bytes, in the order of the header.
     pub ports: [u8; 4],
+    /// The destination port, host order.
+    pub destination_port: u16,
     /// Length of the whole IP packet by its header, in bytes.
     pub length_bytes: u16,
-}
-
-impl Transport {
-    /// The destination port, host order.
-    #[inline(always)]
-    #[must_use]
-    pub const fn destination_port(&self) -> u16 {
-        u16::from_be_bytes([self.ports[2], self.ports[3]])
-    }
 }
 
 /// Why a packet to a VIP has no transport part that can be balanced.
@@ -210,5 +203,6 @@ fn transport(
     let ports = frame
         .get::<[u8; 4]>(l3_offset + headers_len)
         .ok_or(NoTransport::Unusable(DropReason::TruncatedTransport))?;
-    Ok(Transport { protocol, ports: *ports, length_bytes })
+    let destination_port = u32::from_be_bytes(*ports) & 0xffff;
+    Ok(Transport { protocol, ports: *ports, destination_port: destination_port as u16, length_bytes })
 }

@@ -38,11 +38,13 @@ impl Vip {
     /// packet never gets an outer header of the other family by what its address looks like.
     #[inline(always)]
     #[must_use]
-    pub const fn v6(a: [u8; 16]) -> Self {
-        Self {
-            high: u64::from_be_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-            low: u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
-            family: Self::V6,
+    pub const fn v6(address: &[u8; 16]) -> Self {
+        match (address.first_chunk::<8>(), address.last_chunk::<8>()) {
+            (Some(first), Some(last)) => {
+                Self { high: u64::from_be_bytes(*first), low: u64::from_be_bytes(*last), family: Self::V6 }
+            }
+            // Sixteen bytes have both.
+            _ => Self { high: 0, low: 0, family: Self::V6 },
         }
     }
 

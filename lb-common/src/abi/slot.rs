@@ -1,10 +1,10 @@
 //! One cell of a Maglev table, and the lines that the slot array is made of.
 //!
 //! ```text
-//!  31        30          16 15           0
-//! +---------+--------------+--------------+
-//! | tracked |    owner     |   current    |
-//! +---------+--------------+--------------+
+//!  31        30          16 15  14         0
+//! +---------+--------------+---+------------+
+//! | tracked |    owner     | 0 |  current   |
+//! +---------+--------------+---+------------+
 //! ```
 //!
 //! A settled slot (`tracked` = 0) sends every packet to `current`. A tracked slot remembers, in `owner`, the backend that
@@ -23,7 +23,7 @@ impl Slot {
     /// A slot without a backend: packets that fall into it are dropped.
     pub const EMPTY: Self = Self(0);
 
-    const CURRENT_MASK: u32 = 0xffff;
+    const CURRENT_MASK: u32 = 0x7fff;
     const OWNER_SHIFT: u32 = 16;
     const OWNER_MASK: u32 = 0x7fff;
     const TRACKED: u32 = 1 << 31;

@@ -132,7 +132,7 @@ mod tests {
         let mut bytes = [0x20; 16];
         let at = if n.is_multiple_of(2) { 12 } else { 4 };
         bytes[at..at + 4].copy_from_slice(&n.to_be_bytes());
-        Vip::v6(bytes)
+        Vip::v6(&bytes)
     }
 
     fn services(vip: fn(u32) -> Vip, count: u32, ports: u16) -> Vec<Entry> {
@@ -190,7 +190,7 @@ mod tests {
         assert!(strangers < 1000, "{strangers} of 10000 addresses pass the filter");
         let mut bytes = [0x20; 16];
         bytes[15] = 1;
-        let vip = Vip::v6(bytes);
+        let vip = Vip::v6(&bytes);
         assert!(table.find(vip, vip.hash(table.seed), Endpoint::VIP).is_none());
     }
 

@@ -337,7 +337,7 @@ fn slot(id: Option<BackendId>) -> Slot {
 fn table_entry((key, service): (&ServiceKey, &InstalledService)) -> Entry {
     let vip = match key.address {
         IpAddr::V4(address) => Vip::v4(address.octets()),
-        IpAddr::V6(address) => Vip::v6(address.octets()),
+        IpAddr::V6(address) => Vip::v6(&address.octets()),
     };
     let protocol = match key.protocol {
         Protocol::Tcp => lb_common::parse::protocol::TCP,
