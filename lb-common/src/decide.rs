@@ -166,11 +166,13 @@ fn find_service<'t>(
     address_hash: u64,
     transport: &Transport,
 ) -> Result<&'t ServiceEntry, Decision<'t>> {
-    let endpoint = Endpoint::new(transport.destination_port, transport.protocol);
+    let endpoint = Endpoint::new(transport.destination_port(), transport.protocol);
     match services.find(vip, address_hash, endpoint) {
+        Some(_) if transport.is_cut() => Err(Decision::Drop(DropReason::BadLength)),
         Some(service) => Ok(service),
-        None if is_vip(services, vip, address_hash) => Err(Decision::Drop(DropReason::NoService)),
-        None => Err(Decision::Pass(PassReason::NotVip)),
+        None if !is_vip(services, vip, address_hash) => Err(Decision::Pass(PassReason::NotVip)),
+        None if transport.is_balanced() => Err(Decision::Drop(DropReason::NoService)),
+        None => Err(Decision::Pass(PassReason::NotBalanced)),
     }
 }
 

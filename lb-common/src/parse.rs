@@ -85,17 +85,40 @@ pub fn link(frame: &Frame<'_>, eth: &EthHdr) -> Result<Link, PassReason> {
     Ok(link)
 }
 
-/// The transport part of a packet that is for a VIP.
+/// The transport part of a packet that may be for a service: its protocol can still be any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {
-    /// IP protocol number: TCP or UDP.
+    /// IP protocol number.
     pub protocol: u8,
     /// Source and destination port, wire bytes, in the order of the header.
     pub ports: [u8; 4],
-    /// The destination port, host order.
-    pub destination_port: u16,
     /// Length of the whole IP packet by its header, in bytes.
     pub length_bytes: u16,
+    /// Length of the transport header and what is behind it, in bytes: at least 8.
+    pub transport_len: usize,
+}
+
+impl Transport {
+    /// The destination port, host order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination_port(&self) -> u16 {
+        (u32::from_be_bytes(self.ports) & 0xffff) as u16
+    }
+
+    /// Whether its protocol can have a service.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_balanced(&self) -> bool {
+        matches!(self.protocol, protocol::TCP | protocol::UDP)
+    }
+
+    /// Whether the packet ends before its TCP header does.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.transport_len < size_of::<TcpHdr>() && self.protocol == protocol::TCP
+    }
 }
 
 /// Why a packet to a VIP has no transport part that can be balanced.
@@ -179,7 +202,11 @@ fn extension_headers(frame: &Frame<'_>, l3_offset: usize, first: u8) -> Result<(
     }
 }
 
-/// Ports, once lengths are known to fit: headers within the packet, the packet within the frame.
+/// Shortest transport header that a packet can have, in bytes: UDP's.
+const MIN_TRANSPORT_LEN: usize = size_of::<UdpHdr>();
+
+/// Ports, once lengths are known to fit: the packet within the frame, the shortest header within the packet. Which protocol it
+/// is matters only when they do not, because a service that the ports lead to has TCP or UDP.
 #[inline(always)]
 fn transport(
     frame: &Frame<'_>,
@@ -188,21 +215,27 @@ fn transport(
     protocol: u8,
     length_bytes: u16,
 ) -> Result<Transport, NoTransport> {
-    let minimum = match protocol {
-        protocol::TCP => size_of::<TcpHdr>(),
-        protocol::UDP => size_of::<UdpHdr>(),
-        _ => return Err(NoTransport::OtherProtocol),
-    };
     let length = usize::from(length_bytes);
-    if headers_len + minimum > length || l3_offset + length > frame.len_bytes() {
-        // A frame that ends inside the transport header is cut off; any other mismatch is a lie about the length.
-        let cut = l3_offset + headers_len + minimum > frame.len_bytes();
-        let reason = if cut { DropReason::TruncatedTransport } else { DropReason::BadLength };
-        return Err(NoTransport::Unusable(reason));
+    let fits = headers_len + MIN_TRANSPORT_LEN <= length && l3_offset + length <= frame.len_bytes();
+    match frame.get::<[u8; 4]>(l3_offset + headers_len) {
+        Some(ports) if fits => {
+            Ok(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
+        }
+        Some(_) | None => Err(match protocol {
+            protocol::TCP | protocol::UDP => {
+                // A frame that ends inside the header is cut off; any other mismatch is a lie about the length.
+                let cut = l3_offset + headers_len + minimum_len(protocol) > frame.len_bytes();
+                NoTransport::Unusable(if cut {
+                    DropReason::TruncatedTransport
+                } else {
+                    DropReason::BadLength
+                })
+            }
+            _ => NoTransport::OtherProtocol,
+        }),
     }
-    let ports = frame
-        .get::<[u8; 4]>(l3_offset + headers_len)
-        .ok_or(NoTransport::Unusable(DropReason::TruncatedTransport))?;
-    let destination_port = u32::from_be_bytes(*ports) & 0xffff;
-    Ok(Transport { protocol, ports: *ports, destination_port: destination_port as u16, length_bytes })
+}
+
+const fn minimum_len(protocol: u8) -> usize {
+    if protocol == protocol::TCP { size_of::<TcpHdr>() } else { MIN_TRANSPORT_LEN }
 }
