@@ -178,6 +178,54 @@ pub fn transport_v6(frame: &Frame<'_>, l3_offset: usize, ip: &Ipv6Hdr) -> Result
     transport(frame, l3_offset, headers_len, protocol, length_bytes)
 }
 
+/// The IPv4 header of an untagged frame, if it has no options.
+#[inline(always)]
+#[must_use]
+pub fn plain_v4<'f>(frame: &'f Frame<'_>) -> Option<&'f Ipv4Hdr> {
+    frame.get::<Ipv4Hdr>(ETH_LEN).filter(|ip| ip.vihl == 0x45)
+}
+
+/// The IPv6 header of an untagged frame, if TCP or UDP follows.
+#[inline(always)]
+#[must_use]
+pub fn plain_v6<'f>(frame: &'f Frame<'_>) -> Option<&'f Ipv6Hdr> {
+    let plain = |ip: &&Ipv6Hdr| ip.vcf[0] >> 4 == 6 && matches!(ip.next_hdr, protocol::TCP | protocol::UDP);
+    frame.get::<Ipv6Hdr>(ETH_LEN).filter(plain)
+}
+
+/// The transport part behind a header of [`plain_v4`], if nothing is wrong with it.
+#[inline(always)]
+#[must_use]
+pub fn plain_transport_v4(frame: &Frame<'_>, ip: &Ipv4Hdr) -> Option<Transport> {
+    if u16::from_be_bytes(ip.frags) & 0x3fff != 0 {
+        return None;
+    }
+    plain_transport(frame, IPV4_LEN, ip.proto, u16::from_be_bytes(ip.tot_len))
+}
+
+/// The transport part behind a header of [`plain_v6`], if nothing is wrong with it.
+#[inline(always)]
+#[must_use]
+pub fn plain_transport_v6(frame: &Frame<'_>, ip: &Ipv6Hdr) -> Option<Transport> {
+    plain_transport(frame, IPV6_LEN, ip.next_hdr, u16::from_be_bytes(ip.payload_len).checked_add(40)?)
+}
+
+#[inline(always)]
+fn plain_transport(
+    frame: &Frame<'_>,
+    headers_len: usize,
+    protocol: u8,
+    length_bytes: u16,
+) -> Option<Transport> {
+    let ports = frame.get::<[u8; 4]>(ETH_LEN + headers_len)?;
+    let length = usize::from(length_bytes);
+    // Every TCP packet is that long, and nearly every UDP packet; a shorter one is looked at more closely.
+    if length < headers_len + size_of::<TcpHdr>() || ETH_LEN + length > frame.len_bytes() {
+        return None;
+    }
+    Some(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
+}
+
 /// Steps over extension headers: the protocol behind them, and the length of all headers before it.
 #[inline(always)]
 fn extension_headers(frame: &Frame<'_>, l3_offset: usize, first: u8) -> Result<(u8, usize), NoTransport> {
