@@ -240,9 +240,8 @@ fn find_service<'t>(
 fn to_backend<'t, T: Tables>(view: &View<'t, T>, service: &ServiceEntry, packet: Packet) -> Decision<'t> {
     let slot = slot_of(packet.flow_hash, service.slots_len);
     let id = match view.tables.slot(service.slots_base.wrapping_add(slot)).and_then(Slot::current) {
-        // A service without backends has no slots of its own: the first one belongs to somebody else.
-        Some(id) if service.slots_len > 0 => id,
-        Some(_) | None => return Decision::Drop(DropReason::NoBackend),
+        Some(id) => id,
+        None => return Decision::Drop(DropReason::NoBackend),
     };
     let backend = &view.node.backends[id.index()];
     let Some(mode) = Mode::from_u8(backend.mode) else { return Decision::Drop(DropReason::StaleBackend) };
