@@ -216,7 +216,7 @@ struct Packet {
 
 #[inline(always)]
 const fn endpoint(transport: &Transport) -> Endpoint {
-    Endpoint::new(transport.destination_port(), transport.protocol)
+    Endpoint::of_packet(transport.ports, transport.protocol)
 }
 
 /// The service of a packet to a VIP; the hash of its flow is not needed before that.

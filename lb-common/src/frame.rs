@@ -110,6 +110,13 @@ impl<'a> Frame<'a> {
         self.end - self.start
     }
 
+    /// Whether the frame has at least that many bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reaches(&self, len_bytes: usize) -> bool {
+        self.start + len_bytes <= self.end
+    }
+
     /// The header at `offset` bytes from the start; `None` when the frame ends before it does.
     #[inline(always)]
     #[must_use]

@@ -99,13 +99,6 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// The destination port, host order.
-    #[inline(always)]
-    #[must_use]
-    pub const fn destination_port(&self) -> u16 {
-        (u32::from_be_bytes(self.ports) & 0xffff) as u16
-    }
-
     /// Whether its protocol can have a service.
     #[inline(always)]
     #[must_use]
@@ -220,7 +213,7 @@ fn plain_transport(
     let ports = frame.get::<[u8; 4]>(ETH_LEN + headers_len)?;
     let length = usize::from(length_bytes);
     // Every TCP packet is that long, and nearly every UDP packet; a shorter one is looked at more closely.
-    if length < headers_len + size_of::<TcpHdr>() || ETH_LEN + length > frame.len_bytes() {
+    if length < headers_len + size_of::<TcpHdr>() || !frame.reaches(ETH_LEN + length) {
         return None;
     }
     Some(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
@@ -264,7 +257,7 @@ fn transport(
     length_bytes: u16,
 ) -> Result<Transport, NoTransport> {
     let length = usize::from(length_bytes);
-    let fits = headers_len + MIN_TRANSPORT_LEN <= length && l3_offset + length <= frame.len_bytes();
+    let fits = headers_len + MIN_TRANSPORT_LEN <= length && frame.reaches(l3_offset + length);
     match frame.get::<[u8; 4]>(l3_offset + headers_len) {
         Some(ports) if fits => {
             Ok(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
@@ -272,7 +265,7 @@ fn transport(
         Some(_) | None => Err(match protocol {
             protocol::TCP | protocol::UDP => {
                 // A frame that ends inside the header is cut off; any other mismatch is a lie about the length.
-                let cut = l3_offset + headers_len + minimum_len(protocol) > frame.len_bytes();
+                let cut = !frame.reaches(l3_offset + headers_len + minimum_len(protocol));
                 NoTransport::Unusable(if cut {
                     DropReason::TruncatedTransport
                 } else {

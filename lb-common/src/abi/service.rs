@@ -24,8 +24,8 @@ pub struct Vip {
 }
 
 impl Vip {
-    const V4: u32 = 1 << 24;
-    const V6: u32 = 1 << 25;
+    const V4: u32 = 1 << 8;
+    const V6: u32 = 1 << 9;
 
     /// From the four bytes of an IPv4 address.
     #[inline(always)]
@@ -72,7 +72,16 @@ impl Endpoint {
     #[inline(always)]
     #[must_use]
     pub const fn new(port: u16, protocol: u8) -> Self {
-        Self((protocol as u32) << 16 | port as u32)
+        let [high, low] = port.to_be_bytes();
+        Self::of_packet([0, 0, high, low], protocol)
+    }
+
+    /// The same from both ports as they follow each other in a transport header, source first: the destination port stays
+    /// where it stands in that word, and the protocol takes the place of the source port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_packet(ports: [u8; 4], protocol: u8) -> Self {
+        Self(u32::from_le_bytes(ports) & 0xffff_0000 | protocol as u32)
     }
 
     /// Hash of the endpoint at an address whose hash is `address_hash`.
@@ -113,7 +122,10 @@ impl ServiceEntry {
     #[inline(always)]
     #[must_use]
     pub const fn is(&self, vip: Vip, endpoint: Endpoint) -> bool {
-        self.tag == endpoint.0 | vip.family && self.vip_low == vip.low && self.vip_high == vip.high
+        // The tag tells the families apart, and an IPv4 address has no high half.
+        self.tag == endpoint.0 | vip.family
+            && self.vip_low == vip.low
+            && (vip.family == Vip::V4 || self.vip_high == vip.high)
     }
 
     /// Whether nothing is stored here.
@@ -131,21 +143,17 @@ impl ServiceEntry {
     }
 }
 
-/// One half: a hash table of a power-of-two size that userspace chooses, so that a small configuration stays in cache.
+/// One half. Few services touch few cache lines of it, whatever its size.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct ServiceTable {
-    /// Number of entries in use as table, minus 1.
-    pub mask: u32,
-    /// Number of filter cells in use, minus 1.
-    pub filter_mask: u32,
     /// Seed of [`Vip::hash`]; userspace takes another when entries do not fit.
     pub seed: u64,
     /// Zero.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 7],
     /// 1 where the hash of a VIP leads, else 0. A byte each: bits would take four instructions more.
     filter: [u8; VIP_FILTER_SIZE],
-    /// The entries; only the first `mask + 1` are used.
+    /// The entries.
     pub entries: [ServiceEntry; SERVICE_CAPACITY],
 }
 
@@ -154,32 +162,19 @@ impl ServiceTable {
     #[inline(always)]
     #[must_use]
     pub fn may_be_vip(&self, address_hash: u64) -> bool {
-        self.filter[self.filter_place(address_hash)] != 0
+        self.filter[filter_place(address_hash)] != 0
     }
 
     /// Makes [`Self::may_be_vip`] true for an address.
     pub fn admit_vip(&mut self, address_hash: u64) {
-        self.filter[self.filter_place(address_hash)] = 1;
-    }
-
-    #[inline(always)]
-    const fn filter_place(&self, address_hash: u64) -> usize {
-        (address_hash & self.filter_mask as u64 & (VIP_FILTER_SIZE as u64 - 1)) as usize
-    }
-
-    /// The two places where an endpoint can stand.
-    #[inline(always)]
-    #[must_use]
-    pub const fn places(&self, endpoint_hash: u64) -> (usize, usize) {
-        let mask = self.mask as u64 & (SERVICE_CAPACITY as u64 - 1);
-        ((endpoint_hash & mask) as usize, ((endpoint_hash >> 32) & mask) as usize)
+        self.filter[filter_place(address_hash)] = 1;
     }
 
     /// The entry of an endpoint at an address whose hash is `address_hash`.
     #[inline(always)]
     #[must_use]
     pub fn find(&self, vip: Vip, address_hash: u64, endpoint: Endpoint) -> Option<&ServiceEntry> {
-        let (first, second) = self.places(endpoint.hash(address_hash));
+        let (first, second) = places(endpoint.hash(address_hash));
         let entry = &self.entries[first];
         if entry.is(vip, endpoint) {
             return Some(entry);
@@ -190,3 +185,16 @@ impl ServiceTable {
 }
 
 const _: () = assert!(size_of::<ServiceTable>() == 64 + VIP_FILTER_SIZE + 64 * SERVICE_CAPACITY);
+
+#[inline(always)]
+const fn filter_place(address_hash: u64) -> usize {
+    (address_hash & (VIP_FILTER_SIZE as u64 - 1)) as usize
+}
+
+/// The two places where an endpoint can stand.
+#[inline(always)]
+#[must_use]
+pub const fn places(endpoint_hash: u64) -> (usize, usize) {
+    const MASK: u64 = SERVICE_CAPACITY as u64 - 1;
+    ((endpoint_hash & MASK) as usize, ((endpoint_hash >> 32) & MASK) as usize)
+}

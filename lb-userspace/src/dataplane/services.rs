@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use bytemuck::Zeroable;
 use bytemuck::allocation::zeroed_box;
 use lb_common::abi::service::{
-    Endpoint, MAX_SERVICES_AND_VIPS, ServiceEntry, ServiceTable, VIP_FILTER_SIZE, Vip,
+    Endpoint, MAX_SERVICES_AND_VIPS, ServiceEntry, ServiceTable, Vip, places as places_of,
 };
 use lb_common::hash::mix;
 
@@ -43,7 +43,6 @@ pub enum TableError {
     NoSeed(usize),
 }
 
-const MIN_ENTRIES: usize = 16;
 /// Seeds that are tried.
 const MAX_SEEDS: u64 = 64;
 /// Moves after which a seed is given up; a handful is the rule.
@@ -70,15 +69,10 @@ pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableError> {
     if entries.len() > MAX_SERVICES_AND_VIPS {
         return Err(TableError::Full { needed: entries.len(), max: MAX_SERVICES_AND_VIPS });
     }
-    let size = (entries.len() * 8 / 3).next_power_of_two().max(MIN_ENTRIES);
-    // 16 filter cells a VIP keep strangers out 15 times of 16, up to 1,024 VIPs.
-    let filter_size = (vips.len() * 16).next_power_of_two().clamp(64, VIP_FILTER_SIZE);
     let mut table: Box<ServiceTable> = zeroed_box();
-    table.mask = mask(size);
-    table.filter_mask = mask(filter_size);
     let fits = |seed| {
         table.seed = seed;
-        table.entries[..size].fill(ServiceEntry::zeroed());
+        table.entries.fill(ServiceEntry::zeroed());
         entries.iter().all(|entry| insert(&mut table, *entry))
     };
     if !(1..=MAX_SEEDS).map(mix).any(fits) {
@@ -88,11 +82,6 @@ pub fn build(services: &[Entry]) -> Result<Box<ServiceTable>, TableError> {
         table.admit_vip(vip.hash(table.seed));
     }
     Ok(table)
-}
-
-/// Size minus one; sizes are powers of two of at most `SERVICE_CAPACITY`.
-fn mask(size: usize) -> u32 {
-    u32::try_from(size - 1).unwrap_or(u32::MAX)
 }
 
 /// Puts an entry in, moving others; `false` when it does not fit under this seed.
@@ -116,7 +105,7 @@ fn insert(table: &mut ServiceTable, entry: ServiceEntry) -> bool {
 
 fn places(table: &ServiceTable, entry: &ServiceEntry) -> (usize, usize) {
     let (vip, endpoint) = entry.key();
-    table.places(endpoint.hash(vip.hash(table.seed)))
+    places_of(endpoint.hash(vip.hash(table.seed)))
 }
 
 #[cfg(test)]

@@ -96,10 +96,8 @@ impl Tables {
     /// Puts another service table into effect: written into the half that nobody reads, then switched to by one store.
     pub(super) fn publish(&mut self, table: &ServiceTable) {
         let half = 1 - (self.active_half() & 1);
-        let used = offset_of!(ServiceTable, entries)
-            + (table.mask as usize + 1) * size_of::<lb_common::abi::service::ServiceEntry>();
         let offset = offset_of!(Node, services) + half as usize * size_of::<ServiceTable>();
-        self.write_node(offset, &bytemuck::bytes_of(table)[..used]);
+        self.write_node(offset, bytemuck::bytes_of(table));
         let words: [u32; 2] = [ABI_VERSION, half];
         self.write_node(offset_of!(Node, control), bytemuck::bytes_of(&words));
     }
