@@ -28,7 +28,7 @@ macro_rules! reasons {
 reasons! {
     /// Why a packet went on to the kernel's stack. The number is its counter.
     PassReason {
-        /// Userspace has not filled the tables yet.
+        /// The tables cannot be reached: the program is loaded, and nobody fills its maps.
         NotConfigured = 0, "not-configured";
         /// The frame is shorter than the header that it announces, and not known to be for a VIP.
         Truncated = 1, "truncated";

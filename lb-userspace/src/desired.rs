@@ -118,8 +118,10 @@ fn desired_service(
         .iter()
         .map(|backend| {
             let entry = match next_hops.get(&backend.address) {
-                Some(Ok(next_hop)) => Some(entry(service, backend.address, next_hop)),
-                Some(Err(_)) | None => None,
+                Some(Ok(next_hop)) if fits_mode(service.mode, next_hop) => {
+                    Some(entry(service, backend.address, next_hop))
+                }
+                Some(Ok(_) | Err(_)) | None => None,
             };
             let allowed =
                 states.and_then(|states| states.get(&backend.name)).is_some_and(BackendState::allows_traffic);
@@ -135,6 +137,16 @@ fn desired_service(
             TableSize::Fixed,
         ),
         backends,
+    }
+}
+
+/// Whether packets of a mode get to a backend over this next hop: with `dsr` the destination stays the VIP, and a router in
+/// between would send them back.
+#[must_use]
+pub const fn fits_mode(mode: Mode, next_hop: &NextHop) -> bool {
+    match mode {
+        Mode::Dsr => next_hop.gateway.is_none(),
+        Mode::Ipip => true,
     }
 }
 

@@ -43,8 +43,16 @@ impl Builder {
             }
             None => path,
         };
-        // The bindings of the kernel's structures differ by architecture; BTF is made from debug information.
-        let flags = [&format!("--cfg=bpf_target_arch=\"{ARCH}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"];
+        // The bindings of the kernel's structures differ by architecture; BTF is made from debug information. Every kernel we
+        // support runs BPF v3 (32-bit jumps), and lets programs read a packet's words at any address: without the feature a
+        // word of a header is put together from single bytes.
+        let flags = [
+            &format!("--cfg=bpf_target_arch=\"{ARCH}\""),
+            "-Cdebuginfo=2",
+            "-Ctarget-cpu=v3",
+            "-Clink-arg=--btf",
+            "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+        ];
         cargo.env("PATH", path).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         Ok(cargo)
     }

@@ -41,9 +41,9 @@ pub(crate) fn run_lab(time: Option<String>) -> Result<()> {
     shell::exec(&mut lab)
 }
 
-/// The balancer itself, on an interface of this machine.
+/// The balancer itself, optimised, on an interface of this machine.
 pub(crate) fn run_on_interface(args: Vec<String>) -> Result<()> {
-    let bin = build_profile(&[])?;
+    let bin = build_profile(&["--release"])?;
     shell::exec(Command::new(bin.join("xlb")).arg("run").args(args))
 }
 

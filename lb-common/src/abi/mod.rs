@@ -11,7 +11,7 @@ pub mod node;
 pub mod service;
 pub mod slot;
 
-/// Version of everything in this module; a daemon adopts only tables that carry its own.
+/// Version of everything in this module, for whoever finds tables that another build has filled.
 pub const ABI_VERSION: u32 = 1;
 
 /// Names of the maps in the BPF object.

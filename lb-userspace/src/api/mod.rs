@@ -48,7 +48,7 @@ pub enum Request {
         service: String,
         /// As it was typed.
         backend: NewBackend,
-        /// Sent when the data plane has it.
+        /// Sent when the data plane knows it; it takes traffic once its next hop and its health are known.
         reply: Reply<()>,
     },
     /// A backend is to leave a service.

@@ -24,7 +24,7 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 plan has changes, 3 invalid config";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 3 invalid config";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

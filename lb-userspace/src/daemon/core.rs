@@ -162,7 +162,11 @@ impl<D: Dataplane> Core<D> {
         self.backend_index(service, name)?;
         let state = self.states.entry(service.to_owned()).or_default().entry(name.to_owned()).or_default();
         let before = std::mem::replace(&mut state.admin, admin);
-        self.reconcile().map_err(|error| api::Error::Conflict(error.to_string()))?;
+        if let Err(error) = self.reconcile() {
+            self.states.entry(service.to_owned()).or_default().entry(name.to_owned()).or_default().admin =
+                before;
+            return Err(api::Error::Conflict(error.to_string()));
+        }
         if before != admin {
             tracing::info!(backend = format!("{service}/{name}"), %admin, "admin state changed");
         }

@@ -28,6 +28,7 @@ use self::core::Core;
 use crate::api::{server, socket};
 use crate::config::{Loaded, Overrides, Problems, host, load};
 use crate::dataplane::kernel::{self, Attached, Kernel};
+use crate::model::Node;
 use crate::neighbor;
 
 /// What `xlb run` was told.
@@ -91,15 +92,13 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut core = Core::new(loaded.config.clone(), kernel, snapshot, health_sender);
     core.reconcile().map_err(anyhow::Error::new)?;
 
-    let mut attached = Vec::new();
-    for interface in &loaded.config.node.interfaces {
-        let mode = core
-            .dataplane_mut()
-            .attach(interface, loaded.config.node.xdp_mode)
-            .map_err(anyhow::Error::new)?;
-        tracing::info!(interface, ?mode, "attached");
-        attached.push((interface.clone(), mode));
-    }
+    let attached = match attach(core.dataplane_mut(), &loaded.config.node) {
+        Ok(attached) => attached,
+        Err(error) => {
+            watch.stop().await;
+            return Err(anyhow::Error::new(error).into());
+        }
+    };
     let identity = Identity { attached, started };
 
     let (request_sender, mut requests) = mpsc::channel(QUEUE);
@@ -154,6 +153,16 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let _ = server.await;
     watch.stop().await;
     Ok(())
+}
+
+fn attach(kernel: &mut Kernel, node: &Node) -> Result<Vec<(String, Attached)>, kernel::Error> {
+    let mut attached = Vec::new();
+    for interface in &node.interfaces {
+        let mode = kernel.attach(interface, node.xdp_mode)?;
+        tracing::info!(interface, ?mode, "attached");
+        attached.push((interface.clone(), mode));
+    }
+    Ok(attached)
 }
 
 fn read(options: &Options) -> Result<Loaded, Problems> {

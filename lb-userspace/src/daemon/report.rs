@@ -12,7 +12,7 @@ use crate::api::types::{
 };
 use crate::dataplane::Dataplane;
 use crate::dataplane::kernel::Attached;
-use crate::desired::ServiceKey;
+use crate::desired::{ServiceKey, fits_mode};
 use crate::model;
 use crate::neighbor::format_mac;
 
@@ -35,7 +35,7 @@ pub(super) fn status<D: Dataplane>(core: &Core<D>, identity: &Identity) -> Resul
         services: count(core.config.services.len()),
         backends: count(backends.len()),
         backends_serving: count(backends.iter().filter(|backend| backend.serving).count()),
-        slots_used: core.installed.slots_used(),
+        slots_used: services(core)?.services.iter().map(|service| service.slots).sum(),
         slots_max: core.dataplane.tables().max_slots(),
         reasons: passed.chain(dropped).collect::<Result<_, _>>()?,
     })
@@ -106,7 +106,12 @@ fn backends_of<D: Dataplane>(core: &Core<D>, service: &model::Service) -> Result
         let detail = match next_hop {
             Some(Err(why)) => why.to_string(),
             None => "its next hop is being looked up".to_owned(),
-            Some(Ok(_)) => state.detail.clone(),
+            Some(Ok(hop)) => match hop.gateway {
+                Some(gateway) if !fits_mode(service.mode, hop) => format!(
+                    "is behind router {gateway}: mode dsr needs a backend on a network of this node, mode ipip does not"
+                ),
+                Some(_) | None => state.detail.clone(),
+            },
         };
         Ok(Backend {
             service: service.name.clone(),

@@ -7,6 +7,7 @@ use crate::neighbor::Unresolved;
 const NEXT_HOP: NextHop = NextHop {
     interface: String::new(),
     interface_index: 7,
+    gateway: None,
     mac: [2, 0, 0, 0, 0, 9],
     source_mac: [2, 0, 0, 0, 0, 1],
     source_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
@@ -79,6 +80,26 @@ fn a_backend_without_a_neighbor_keeps_its_place_and_gets_no_traffic() {
     assert_eq!(second.weight, 3);
     assert_eq!(second.entry.map(|entry| entry.interface), Some(7));
     assert_eq!(desired.services[0].size, TableSize::AtLeast(1021));
+}
+
+#[test]
+fn a_router_in_between_is_no_way_for_dsr() {
+    let behind_a_router = NextHop { gateway: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 254))), ..NEXT_HOP };
+    let weights = |mode| {
+        let config = config(mode, None);
+        let states = States::from([(
+            "web".to_owned(),
+            HashMap::from(["web1", "web2"].map(|n| (n.to_owned(), BackendState::default()))),
+        )]);
+        let hops = HashMap::from([
+            (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11)), Ok(behind_a_router.clone())),
+            (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 12)), Ok(NEXT_HOP)),
+        ]);
+        let desired = desired(&config, &states, &hops, Vec::new());
+        desired.services[0].backends.iter().map(|backend| backend.weight).collect::<Vec<_>>()
+    };
+    assert_eq!(weights(Mode::Dsr), [0, 3]);
+    assert_eq!(weights(Mode::Ipip), [3, 3]);
 }
 
 #[test]

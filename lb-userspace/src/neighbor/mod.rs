@@ -24,6 +24,8 @@ pub struct NextHop {
     pub interface: String,
     /// Its index.
     pub interface_index: u32,
+    /// The router in between; `None` for a backend on a network of this node.
+    pub gateway: Option<IpAddr>,
     /// MAC address of the next hop.
     pub mac: [u8; 6],
     /// MAC address of the egress interface.

@@ -53,12 +53,17 @@ pub(super) async fn resolve(
         if let Ok(route) = &route {
             neighbors.insert(route.neighbor);
         }
-        next_hops.insert(*address, route.and_then(|route| next_hop(&route, &interfaces, &macs)));
+        next_hops.insert(*address, route.and_then(|route| next_hop(*address, &route, &interfaces, &macs)));
     }
     Ok((Snapshot { next_hops, interfaces }, neighbors))
 }
 
-fn next_hop(route: &Route, interfaces: &Interfaces, macs: &HashMap<Neighbor, [u8; 6]>) -> Resolution {
+fn next_hop(
+    destination: IpAddr,
+    route: &Route,
+    interfaces: &Interfaces,
+    macs: &HashMap<Neighbor, [u8; 6]>,
+) -> Resolution {
     let (index, address) = route.neighbor;
     let interface = interfaces.get(&index);
     let name = interface.map_or_else(|| format!("with index {index}"), |interface| interface.name.clone());
@@ -72,6 +77,7 @@ fn next_hop(route: &Route, interfaces: &Interfaces, macs: &HashMap<Neighbor, [u8
     Ok(NextHop {
         interface: name,
         interface_index: index,
+        gateway: (address != destination).then_some(address),
         mac: *mac,
         source_mac,
         source_address: route.source,

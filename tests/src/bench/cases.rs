@@ -197,6 +197,7 @@ fn tables(mode: Mode, backends: u32) -> Desired {
             let next_hop = NextHop {
                 interface: "lo".to_owned(),
                 interface_index: INGRESS,
+                gateway: None,
                 mac: NODE_MAC,
                 source_mac: NODE_MAC,
                 source_address: source_address.parse().expect("an address"),

@@ -178,6 +178,7 @@ fn next_hop(vip: IpAddr, interface_index: u32) -> NextHop {
     NextHop {
         interface: "lo".to_owned(),
         interface_index,
+        gateway: None,
         mac: NEXT_HOP_MAC,
         source_mac: EGRESS_MAC,
         source_address: source.parse().expect("an address"),
