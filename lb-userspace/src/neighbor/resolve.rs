@@ -1,5 +1,10 @@
 //! Asks the kernel how to reach addresses: links, then a route for each address, then the neighbor of each next hop.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what netlink can say grows with the kernel, and all but a few attributes are of no interest here"
+)]
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 

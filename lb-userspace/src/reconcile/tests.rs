@@ -101,7 +101,8 @@ impl Dataplane for Recorder {
         let over = Arc::clone(&self.grace_over);
         over.store(false, Ordering::SeqCst);
         Grace::of(std::thread::spawn(move || {
-            std::thread::sleep(length);
+            let (_packet, done) = std::sync::mpsc::channel::<()>();
+            assert!(done.recv_timeout(length).is_err());
             over.store(true, Ordering::SeqCst);
         }))
     }
