@@ -3,6 +3,8 @@
 //! [`decide`] reads the frame and the tables and changes neither. What it decides is carried out by
 //! [`rewrite`](crate::rewrite) and by the shell around it, which grows the head, counts and sends.
 
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
 use crate::abi::backend::{Backend, BackendId, Mode};
 use crate::abi::control::{Control, mac_word};
 use crate::abi::node::Node;
@@ -64,17 +66,47 @@ pub fn decide<'t, T: Tables>(frame: &Frame<'_>, tables: &'t T) -> Decision<'t> {
     }
     // The mask is what the verifier needs to see that the half exists.
     let view = View { tables, node, services: &node.services[(node.control.active_half & 1) as usize] };
-    // Untagged frames have a path of their own, in which every offset is a constant; it saves a tenth of the instructions.
-    match parse::ether_type(eth.ether_type) {
-        ether_type::IPV4 => decide_v4(frame, &view, ETH_LEN),
-        ether_type::IPV6 => decide_v6(frame, &view, ETH_LEN),
-        ether_type::VLAN | ether_type::SERVICE_VLAN => decide_tagged(frame, &view, eth),
-        _ => Decision::Pass(PassReason::NotIp),
+    match decide_plain(frame, &view, eth) {
+        Some(decision) => decision,
+        None => decide_any(frame, &view, eth),
     }
 }
 
+/// The common packet: untagged, without options, extension headers or faults, and for a service, or not for a VIP. Every
+/// offset is a constant here, which saves a fifth of the instructions. `None` leaves the packet to [`decide_any`], which would
+/// decide the same about this one.
 #[inline(always)]
-fn decide_tagged<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, eth: &EthHdr) -> Decision<'t> {
+fn decide_plain<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, eth: &EthHdr) -> Option<Decision<'t>> {
+    match parse::ether_type(eth.ether_type) {
+        ether_type::IPV4 => {
+            let ip = parse::plain_v4(frame)?;
+            let vip = Vip::v4(ip.dst_addr);
+            let address_hash = vip.hash(view.services.seed);
+            if !view.services.may_be_vip(address_hash) {
+                return Some(Decision::Pass(PassReason::NotVip));
+            }
+            let transport = parse::plain_transport_v4(frame, ip)?;
+            let service = view.services.find(vip, address_hash, endpoint(&transport))?;
+            Some(forward_v4(view, service, ETH_LEN, ip, &transport))
+        }
+        ether_type::IPV6 => {
+            let ip = parse::plain_v6(frame)?;
+            let vip = Vip::v6(&ip.dst_addr);
+            let address_hash = vip.hash(view.services.seed);
+            if !view.services.may_be_vip(address_hash) {
+                return Some(Decision::Pass(PassReason::NotVip));
+            }
+            let transport = parse::plain_transport_v6(frame, ip)?;
+            let service = view.services.find(vip, address_hash, endpoint(&transport))?;
+            Some(forward_v6(view, service, ETH_LEN, ip, &transport))
+        }
+        _ => None,
+    }
+}
+
+/// Any packet.
+#[inline(always)]
+fn decide_any<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, eth: &EthHdr) -> Decision<'t> {
     let link = match parse::link(frame, eth) {
         Ok(link) => link,
         Err(reason) => return Decision::Pass(reason),
@@ -118,9 +150,21 @@ fn decide_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, l3_offset: us
         Ok(service) => service,
         Err(decision) => return decision,
     };
+    forward_v4(view, service, l3_offset, ip, &transport)
+}
+
+#[inline(always)]
+fn forward_v4<'t, T: Tables>(
+    view: &View<'t, T>,
+    service: &ServiceEntry,
+    l3_offset: usize,
+    ip: &Ipv4Hdr,
+    transport: &Transport,
+) -> Decision<'t> {
     let key = &view.node.control.flow_key;
     let flow_hash = flow_v4(key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol);
-    to_backend(view, service, Packet { l3_offset, transport, traffic_class: ip.tos, flow_hash })
+    let length_bytes = transport.length_bytes;
+    to_backend(view, service, Packet { l3_offset, length_bytes, traffic_class: ip.tos, flow_hash })
 }
 
 #[inline(always)]
@@ -142,20 +186,37 @@ fn decide_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, l3_offset: us
         Ok(service) => service,
         Err(decision) => return decision,
     };
+    forward_v6(view, service, l3_offset, ip, &transport)
+}
+
+#[inline(always)]
+fn forward_v6<'t, T: Tables>(
+    view: &View<'t, T>,
+    service: &ServiceEntry,
+    l3_offset: usize,
+    ip: &Ipv6Hdr,
+    transport: &Transport,
+) -> Decision<'t> {
     let key = &view.node.control.flow_key;
     let flow_hash = flow_v6(key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol);
+    let length_bytes = transport.length_bytes;
     // The traffic class lies across the first two bytes, behind the version (RFC 8200, 3).
     let traffic_class = (ip.vcf[0] << 4) | (ip.vcf[1] >> 4);
-    to_backend(view, service, Packet { l3_offset, transport, traffic_class, flow_hash })
+    to_backend(view, service, Packet { l3_offset, length_bytes, traffic_class, flow_hash })
 }
 
 /// What is known of a packet once it is parsed.
 #[derive(Clone, Copy)]
 struct Packet {
     l3_offset: usize,
-    transport: Transport,
+    length_bytes: u16,
     traffic_class: u8,
     flow_hash: u64,
+}
+
+#[inline(always)]
+const fn endpoint(transport: &Transport) -> Endpoint {
+    Endpoint::new(transport.destination_port(), transport.protocol)
 }
 
 /// The service of a packet to a VIP; the hash of its flow is not needed before that.
@@ -166,11 +227,12 @@ fn find_service<'t>(
     address_hash: u64,
     transport: &Transport,
 ) -> Result<&'t ServiceEntry, Decision<'t>> {
-    let endpoint = Endpoint::new(transport.destination_port, transport.protocol);
-    match services.find(vip, address_hash, endpoint) {
+    match services.find(vip, address_hash, endpoint(transport)) {
+        Some(_) if transport.is_cut() => Err(Decision::Drop(DropReason::BadLength)),
         Some(service) => Ok(service),
-        None if is_vip(services, vip, address_hash) => Err(Decision::Drop(DropReason::NoService)),
-        None => Err(Decision::Pass(PassReason::NotVip)),
+        None if !is_vip(services, vip, address_hash) => Err(Decision::Pass(PassReason::NotVip)),
+        None if transport.is_balanced() => Err(Decision::Drop(DropReason::NoService)),
+        None => Err(Decision::Pass(PassReason::NotBalanced)),
     }
 }
 
@@ -178,13 +240,12 @@ fn find_service<'t>(
 fn to_backend<'t, T: Tables>(view: &View<'t, T>, service: &ServiceEntry, packet: Packet) -> Decision<'t> {
     let slot = slot_of(packet.flow_hash, service.slots_len);
     let id = match view.tables.slot(service.slots_base.wrapping_add(slot)).and_then(Slot::current) {
-        // A service without backends has no slots of its own: the first one belongs to somebody else.
-        Some(id) if service.slots_len > 0 => id,
-        Some(_) | None => return Decision::Drop(DropReason::NoBackend),
+        Some(id) => id,
+        None => return Decision::Drop(DropReason::NoBackend),
     };
     let backend = &view.node.backends[id.index()];
     let Some(mode) = Mode::from_u8(backend.mode) else { return Decision::Drop(DropReason::StaleBackend) };
-    let length_bytes = packet.transport.length_bytes;
+    let length_bytes = packet.length_bytes;
     // Without an outer header the packet is no longer than it came; with one it may not fit the way out.
     let overhead = mode.overhead_bytes();
     if overhead > 0 && u32::from(length_bytes) + u32::from(overhead) > u32::from(backend.mtu_bytes) {

@@ -44,6 +44,28 @@ pub struct VlanHdr {
     pub ether_type: [u8; 2],
 }
 
+/// Both MAC addresses, destination first, in the pieces in which they are copied.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Macs {
+    /// The first eight bytes.
+    pub first: [u8; 8],
+    /// The last four bytes.
+    pub second: [u8; 4],
+}
+
+/// An untagged Ethernet header and the `N` words of the IP header behind it: one comparison with the end for both.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Head<const N: usize> {
+    /// MAC addresses.
+    pub macs: Macs,
+    /// EtherType.
+    pub ether_type: [u8; 2],
+    /// IP header.
+    pub ip: [[u8; 4]; N],
+}
+
 macro_rules! wire {
     ($($header:ty),+) => {$(
         const _: () = assert!(align_of::<$header>() == 1);
@@ -52,6 +74,7 @@ macro_rules! wire {
     )+};
 }
 wire!(EthHdr, VlanHdr, Ipv4Hdr, Ipv6Hdr, TcpHdr, UdpHdr);
+wire!(Macs, Head<5>, Head<10>);
 wire!([u8; 2], [u8; 4], [u8; 8], [[u8; 4]; 5], [[u8; 4]; 10]);
 
 /// The bytes of one frame, from the Ethernet header on.

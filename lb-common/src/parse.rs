@@ -85,17 +85,40 @@ pub fn link(frame: &Frame<'_>, eth: &EthHdr) -> Result<Link, PassReason> {
     Ok(link)
 }
 
-/// The transport part of a packet that is for a VIP.
+/// The transport part of a packet that may be for a service: its protocol can still be any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {
-    /// IP protocol number: TCP or UDP.
+    /// IP protocol number.
     pub protocol: u8,
     /// Source and destination port, wire bytes, in the order of the header.
     pub ports: [u8; 4],
-    /// The destination port, host order.
-    pub destination_port: u16,
     /// Length of the whole IP packet by its header, in bytes.
     pub length_bytes: u16,
+    /// Length of the transport header and what is behind it, in bytes: at least 8.
+    pub transport_len: usize,
+}
+
+impl Transport {
+    /// The destination port, host order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination_port(&self) -> u16 {
+        (u32::from_be_bytes(self.ports) & 0xffff) as u16
+    }
+
+    /// Whether its protocol can have a service.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_balanced(&self) -> bool {
+        matches!(self.protocol, protocol::TCP | protocol::UDP)
+    }
+
+    /// Whether the packet ends before its TCP header does.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.transport_len < size_of::<TcpHdr>() && self.protocol == protocol::TCP
+    }
 }
 
 /// Why a packet to a VIP has no transport part that can be balanced.
@@ -155,6 +178,54 @@ pub fn transport_v6(frame: &Frame<'_>, l3_offset: usize, ip: &Ipv6Hdr) -> Result
     transport(frame, l3_offset, headers_len, protocol, length_bytes)
 }
 
+/// The IPv4 header of an untagged frame, if it has no options.
+#[inline(always)]
+#[must_use]
+pub fn plain_v4<'f>(frame: &'f Frame<'_>) -> Option<&'f Ipv4Hdr> {
+    frame.get::<Ipv4Hdr>(ETH_LEN).filter(|ip| ip.vihl == 0x45)
+}
+
+/// The IPv6 header of an untagged frame, if TCP or UDP follows.
+#[inline(always)]
+#[must_use]
+pub fn plain_v6<'f>(frame: &'f Frame<'_>) -> Option<&'f Ipv6Hdr> {
+    let plain = |ip: &&Ipv6Hdr| ip.vcf[0] >> 4 == 6 && matches!(ip.next_hdr, protocol::TCP | protocol::UDP);
+    frame.get::<Ipv6Hdr>(ETH_LEN).filter(plain)
+}
+
+/// The transport part behind a header of [`plain_v4`], if nothing is wrong with it.
+#[inline(always)]
+#[must_use]
+pub fn plain_transport_v4(frame: &Frame<'_>, ip: &Ipv4Hdr) -> Option<Transport> {
+    if u16::from_be_bytes(ip.frags) & 0x3fff != 0 {
+        return None;
+    }
+    plain_transport(frame, IPV4_LEN, ip.proto, u16::from_be_bytes(ip.tot_len))
+}
+
+/// The transport part behind a header of [`plain_v6`], if nothing is wrong with it.
+#[inline(always)]
+#[must_use]
+pub fn plain_transport_v6(frame: &Frame<'_>, ip: &Ipv6Hdr) -> Option<Transport> {
+    plain_transport(frame, IPV6_LEN, ip.next_hdr, u16::from_be_bytes(ip.payload_len).checked_add(40)?)
+}
+
+#[inline(always)]
+fn plain_transport(
+    frame: &Frame<'_>,
+    headers_len: usize,
+    protocol: u8,
+    length_bytes: u16,
+) -> Option<Transport> {
+    let ports = frame.get::<[u8; 4]>(ETH_LEN + headers_len)?;
+    let length = usize::from(length_bytes);
+    // Every TCP packet is that long, and nearly every UDP packet; a shorter one is looked at more closely.
+    if length < headers_len + size_of::<TcpHdr>() || ETH_LEN + length > frame.len_bytes() {
+        return None;
+    }
+    Some(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
+}
+
 /// Steps over extension headers: the protocol behind them, and the length of all headers before it.
 #[inline(always)]
 fn extension_headers(frame: &Frame<'_>, l3_offset: usize, first: u8) -> Result<(u8, usize), NoTransport> {
@@ -179,7 +250,11 @@ fn extension_headers(frame: &Frame<'_>, l3_offset: usize, first: u8) -> Result<(
     }
 }
 
-/// Ports, once lengths are known to fit: headers within the packet, the packet within the frame.
+/// Shortest transport header that a packet can have, in bytes: UDP's.
+const MIN_TRANSPORT_LEN: usize = size_of::<UdpHdr>();
+
+/// Ports, once lengths are known to fit: the packet within the frame, the shortest header within the packet. Which protocol it
+/// is matters only when they do not, because a service that the ports lead to has TCP or UDP.
 #[inline(always)]
 fn transport(
     frame: &Frame<'_>,
@@ -188,21 +263,27 @@ fn transport(
     protocol: u8,
     length_bytes: u16,
 ) -> Result<Transport, NoTransport> {
-    let minimum = match protocol {
-        protocol::TCP => size_of::<TcpHdr>(),
-        protocol::UDP => size_of::<UdpHdr>(),
-        _ => return Err(NoTransport::OtherProtocol),
-    };
     let length = usize::from(length_bytes);
-    if headers_len + minimum > length || l3_offset + length > frame.len_bytes() {
-        // A frame that ends inside the transport header is cut off; any other mismatch is a lie about the length.
-        let cut = l3_offset + headers_len + minimum > frame.len_bytes();
-        let reason = if cut { DropReason::TruncatedTransport } else { DropReason::BadLength };
-        return Err(NoTransport::Unusable(reason));
+    let fits = headers_len + MIN_TRANSPORT_LEN <= length && l3_offset + length <= frame.len_bytes();
+    match frame.get::<[u8; 4]>(l3_offset + headers_len) {
+        Some(ports) if fits => {
+            Ok(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
+        }
+        Some(_) | None => Err(match protocol {
+            protocol::TCP | protocol::UDP => {
+                // A frame that ends inside the header is cut off; any other mismatch is a lie about the length.
+                let cut = l3_offset + headers_len + minimum_len(protocol) > frame.len_bytes();
+                NoTransport::Unusable(if cut {
+                    DropReason::TruncatedTransport
+                } else {
+                    DropReason::BadLength
+                })
+            }
+            _ => NoTransport::OtherProtocol,
+        }),
     }
-    let ports = frame
-        .get::<[u8; 4]>(l3_offset + headers_len)
-        .ok_or(NoTransport::Unusable(DropReason::TruncatedTransport))?;
-    let destination_port = u32::from_be_bytes(*ports) & 0xffff;
-    Ok(Transport { protocol, ports: *ports, destination_port: destination_port as u16, length_bytes })
+}
+
+const fn minimum_len(protocol: u8) -> usize {
+    if protocol == protocol::TCP { size_of::<TcpHdr>() } else { MIN_TRANSPORT_LEN }
 }

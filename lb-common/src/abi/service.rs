@@ -94,7 +94,7 @@ pub struct ServiceEntry {
     tag: u32,
     /// First slot of the service in the slot array.
     pub slots_base: u32,
-    /// Number of slots of the service; 0 for a VIP entry and for a service without backends.
+    /// Number of slots of the service: at least 1, also for one without backends, whose slots are empty. 0 for a VIP entry.
     pub slots_len: u32,
     /// Zero.
     pub reserved: [u32; 9],

@@ -11,17 +11,45 @@
 
 use crate::checksum::complement;
 use crate::decide::Forward;
-use crate::frame::Frame;
-use crate::parse::{IPV4_LEN, IPV6_LEN, ether_type};
+use crate::frame::{Frame, Head};
+use crate::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type};
 use crate::rewrite::l2;
 
 /// IPv4 around IPv4; the frame has grown by 20 bytes.
 #[inline(always)]
 #[must_use]
 pub fn v4(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
+    if forward.l3_offset == ETH_LEN {
+        let head = frame.get_mut::<Head<5>>(0)?;
+        head.macs = l2::macs(forward.backend);
+        head.ether_type = ether_type::IPV4.to_ne_bytes();
+        write_v4(&mut head.ip, forward);
+        return Some(());
+    }
+    l2::move_tags_up(frame, IPV4_LEN, forward.l3_offset, forward.backend, ether_type::IPV4)?;
+    write_v4(frame.get_mut::<[[u8; 4]; 5]>(forward.l3_offset)?, forward);
+    Some(())
+}
+
+/// IPv6 around IPv6; the frame has grown by 40 bytes.
+#[inline(always)]
+#[must_use]
+pub fn v6(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
+    if forward.l3_offset == ETH_LEN {
+        let head = frame.get_mut::<Head<10>>(0)?;
+        head.macs = l2::macs(forward.backend);
+        head.ether_type = ether_type::IPV6.to_ne_bytes();
+        write_v6(&mut head.ip, forward);
+        return Some(());
+    }
+    l2::move_tags_up(frame, IPV6_LEN, forward.l3_offset, forward.backend, ether_type::IPV6)?;
+    write_v6(frame.get_mut::<[[u8; 4]; 10]>(forward.l3_offset)?, forward);
+    Some(())
+}
+
+#[inline(always)]
+fn write_v4(outer: &mut [[u8; 4]; 5], forward: &Forward<'_>) {
     let backend = forward.backend;
-    l2::move_up(frame, IPV4_LEN, forward.l3_offset, backend, ether_type::IPV4)?;
-    let outer = frame.get_mut::<[[u8; 4]; 5]>(forward.l3_offset)?;
     // `decide` has compared the sum with an MTU of 16 bits.
     let length = forward.length_bytes.wrapping_add(20);
     let source_bits = source_bits(forward);
@@ -40,16 +68,11 @@ pub fn v4(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
     outer[2] = [ttl, protocol, checksum_high, checksum_low];
     outer[3] = with_bits(word(&backend.outer, 12), source_bits);
     outer[4] = word(&backend.outer, 16);
-    Some(())
 }
 
-/// IPv6 around IPv6; the frame has grown by 40 bytes.
 #[inline(always)]
-#[must_use]
-pub fn v6(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
+fn write_v6(outer: &mut [[u8; 4]; 10], forward: &Forward<'_>) {
     let backend = forward.backend;
-    l2::move_up(frame, IPV6_LEN, forward.l3_offset, backend, ether_type::IPV6)?;
-    let outer = frame.get_mut::<[[u8; 4]; 10]>(forward.l3_offset)?;
     // The payload of the outer packet is the whole inner one.
     let [length_high, length_low] = forward.length_bytes.to_be_bytes();
     let [_, _, next_header, hop_limit] = word(&backend.outer, 4);
@@ -63,7 +86,6 @@ pub fn v6(frame: &mut Frame<'_>, forward: &Forward<'_>) -> Option<()> {
     outer[7] = word(&backend.outer, 28);
     outer[8] = word(&backend.outer, 32);
     outer[9] = word(&backend.outer, 36);
-    Some(())
 }
 
 /// The bits of the flow hash that vary the outer source address.

@@ -70,16 +70,16 @@ pub fn floor_encap_v6(ctx: XdpContext) -> u32 {
         .map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
-/// Production code on an IPv4 frame whose MAC addresses were rewritten.
+/// Production code on an IPv4 frame; the bench makes every next hop the node itself, so that there is nothing to undo.
 #[xdp]
 pub fn bench_plain_v4(ctx: XdpContext) -> u32 {
-    restore_mac(&ctx, ether_type::IPV4).and_then(|()| vary_v4(&ctx)).map_or(XDP_ABORTED, |()| ingress(&ctx))
+    vary_v4(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
-/// Production code on an IPv6 frame whose MAC addresses were rewritten.
+/// The same on an IPv6 frame.
 #[xdp]
 pub fn bench_plain_v6(ctx: XdpContext) -> u32 {
-    restore_mac(&ctx, ether_type::IPV6).and_then(|()| vary_v6(&ctx)).map_or(XDP_ABORTED, |()| ingress(&ctx))
+    vary_v6(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
 /// Production code on an IPv4 frame that comes with an outer header.
@@ -107,12 +107,6 @@ fn eth_to_node(ether_type: u16) -> EthHdr {
         src: [2, 0, 0, 0, 0, 2],
         ether_type: ether_type.to_ne_bytes(),
     }
-}
-
-#[inline(always)]
-fn restore_mac(ctx: &XdpContext, ether_type: u16) -> Option<()> {
-    *frame(ctx).get_mut::<EthHdr>(0)? = eth_to_node(ether_type);
-    Some(())
 }
 
 /// Takes the outer header off again.
