@@ -163,6 +163,7 @@ impl ServiceTable {
     }
 
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the mask has 14 bits")]
     const fn filter_place(&self, address_hash: u64) -> usize {
         (address_hash & self.filter_mask as u64 & (VIP_FILTER_SIZE as u64 - 1)) as usize
     }
@@ -170,6 +171,7 @@ impl ServiceTable {
     /// The two places where an endpoint can stand.
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the mask has 14 bits")]
     pub const fn places(&self, endpoint_hash: u64) -> (usize, usize) {
         let mask = self.mask as u64 & (SERVICE_CAPACITY as u64 - 1);
         ((endpoint_hash & mask) as usize, ((endpoint_hash >> 32) & mask) as usize)
