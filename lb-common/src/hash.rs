@@ -15,6 +15,7 @@ pub struct FlowKey([u64; 11]);
 impl FlowKey {
     /// Expands a 128-bit secret with two SplitMix64 generators (Steele, Lea and Flood, 2014), one for each half.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "masked to 64 bits")]
     pub fn from_secret(secret: [u8; 16]) -> Self {
         let whole = u128::from_le_bytes(secret);
         let mut low = (whole & u128::from(u64::MAX)) as u64;

@@ -25,7 +25,7 @@ pub struct Candidate {
 /// Working space for one candidate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
-    index: usize,
+    index: u16,
     identity: u64,
     weight: u32,
     quota: u32,
@@ -52,6 +52,7 @@ pub const NOBODY: u16 = u16::MAX;
 
 /// The identity of a backend: a hash of its address (16 bytes, IPv4 mapped).
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "masked to 64 bits")]
 pub const fn identity(address: [u8; 16]) -> u64 {
     let whole = u128::from_be_bytes(address);
     mix(mix((whole >> 64) as u64) ^ (whole & u64::MAX as u128) as u64)
@@ -98,11 +99,11 @@ pub fn fill(table: &mut [u16], candidates: &[Candidate], work: &mut [Work]) -> R
 fn take_next_free(table: &mut [u16], turn: &mut Work, slots: u32) {
     loop {
         let slot = &mut table[turn.position as usize];
-        let next = u64::from(turn.position) + u64::from(turn.skip);
-        // Both terms are below `slots`, so one subtraction is the remainder, and the result has 32 bits.
-        turn.position = (if next >= u64::from(slots) { next - u64::from(slots) } else { next }) as u32;
+        // Position plus skip, modulo slots; both are below `slots`, and their sum may need 33 bits.
+        let end = slots - turn.skip;
+        turn.position = if turn.position >= end { turn.position - end } else { turn.position + turn.skip };
         if *slot == NOBODY {
-            *slot = (turn.index & 0xffff) as u16;
+            *slot = turn.index;
             return;
         }
     }
@@ -111,7 +112,7 @@ fn take_next_free(table: &mut [u16], turn: &mut Work, slots: u32) {
 /// Copies the candidates with a weight into the working space, ordered by identity.
 fn select<'w>(candidates: &[Candidate], work: &'w mut [Work]) -> &'w mut [Work] {
     let mut used = 0;
-    for (index, candidate) in candidates.iter().enumerate().filter(|(_, c)| c.weight > 0) {
+    for (index, candidate) in (0..NOBODY).zip(candidates).filter(|(_, c)| c.weight > 0) {
         work[used] =
             Work { index, identity: candidate.identity, weight: candidate.weight, ..Work::default() };
         used += 1;
@@ -125,6 +126,10 @@ fn select<'w>(candidates: &[Candidate], work: &'w mut [Work]) -> &'w mut [Work] 
 ///
 /// Largest remainder (Hamilton): everybody gets the whole part of the exact share, at least 1; the rest goes to the largest
 /// remainders. What the guaranteed single slots take too much comes from the largest quotas.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a weight is at most the sum of the weights, so a share is at most all slots"
+)]
 fn share_out(slots: u32, work: &mut [Work]) -> Option<u32> {
     let weights: u64 = work.iter().map(|turn| u64::from(turn.weight)).sum();
     if weights == 0 {
@@ -133,7 +138,6 @@ fn share_out(slots: u32, work: &mut [Work]) -> Option<u32> {
     let mut given = 0;
     for turn in work.iter_mut() {
         let exact = u64::from(slots) * u64::from(turn.weight);
-        // At most `slots`, because a weight is at most the sum of the weights.
         let whole = (exact / weights) as u32;
         turn.quota = whole.max(1);
         turn.remainder = if whole == 0 { 0 } else { exact % weights };

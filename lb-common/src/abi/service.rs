@@ -187,6 +187,7 @@ impl ServiceTable {
 const _: () = assert!(size_of::<ServiceTable>() == 64 + VIP_FILTER_SIZE + 64 * SERVICE_CAPACITY);
 
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the mask has 14 bits")]
 const fn filter_place(address_hash: u64) -> usize {
     (address_hash & (VIP_FILTER_SIZE as u64 - 1)) as usize
 }
@@ -194,6 +195,7 @@ const fn filter_place(address_hash: u64) -> usize {
 /// The two places where an endpoint can stand.
 #[inline(always)]
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the mask has 14 bits")]
 pub const fn places(endpoint_hash: u64) -> (usize, usize) {
     const MASK: u64 = SERVICE_CAPACITY as u64 - 1;
     ((endpoint_hash & MASK) as usize, ((endpoint_hash >> 32) & MASK) as usize)

@@ -90,6 +90,7 @@ fn write_v6(outer: &mut [[u8; 4]; 10], forward: &Forward<'_>) {
 
 /// The bits of the flow hash that vary the outer source address.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the mask has 16 bits")]
 const fn source_bits(forward: &Forward<'_>) -> u16 {
     (forward.flow_hash & forward.backend.outer_source_mask as u64) as u16
 }

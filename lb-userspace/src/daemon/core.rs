@@ -11,7 +11,7 @@ use super::{Identity, report};
 use crate::api::{self, Request};
 use crate::config;
 use crate::dataplane::Dataplane;
-use crate::desired::{BackendState, States, desired};
+use crate::desired::{BackendState, Desired, States, desired};
 use crate::health::{self, Checker, Health, Target};
 use crate::model::{Admin, Backend, Config, Service};
 use crate::neighbor::Snapshot;
@@ -41,17 +41,12 @@ impl<D: Dataplane> Core<D> {
         snapshot: Snapshot,
         health_events: mpsc::Sender<health::Event>,
     ) -> Self {
-        let installed = Installed::empty(lb_max_slots(&dataplane));
-        let mut core = Self {
-            config,
-            states: States::new(),
-            snapshot,
-            installed,
-            dataplane,
-            checkers: HashMap::new(),
-            health_events,
-        };
-        core.follow_config();
+        let installed = Installed::empty(dataplane.tables().max_slots());
+        let states = States::new();
+        let checkers = HashMap::new();
+        let mut core = Self { config, states, snapshot, installed, dataplane, checkers, health_events };
+        core.states = core.states_for(&core.config);
+        core.follow_checks();
         core
     }
 
@@ -70,9 +65,16 @@ impl<D: Dataplane> Core<D> {
     /// # Errors
     /// When that cannot be had; the tables stay as they are.
     pub(super) fn reconcile(&mut self) -> Result<(), reconcile::Error> {
-        let macs = self.node_macs();
-        let desired = desired(&self.config, &self.states, &self.snapshot.next_hops, macs);
-        let plan = plan(&mut self.installed, &desired)?;
+        let desired = self.desired(&self.config, &self.states);
+        self.install(&desired)
+    }
+
+    fn desired(&self, config: &Config, states: &States) -> Desired {
+        desired(config, states, &self.snapshot.next_hops, self.node_macs())
+    }
+
+    fn install(&mut self, desired: &Desired) -> Result<(), reconcile::Error> {
+        let plan = plan(&mut self.installed, desired)?;
         let (steps, slots) = (plan.steps().len(), plan.slots_written());
         if let Err(error) = plan.apply(&mut self.dataplane, &mut self.installed) {
             tracing::warn!(%error, "a counter keeps the value of an earlier backend");
@@ -93,11 +95,16 @@ impl<D: Dataplane> Core<D> {
 
     /// A check has something to say.
     pub(super) fn on_health(&mut self, event: health::Event) {
-        let state = self.states.get_mut(&event.service).and_then(|states| states.get_mut(&event.backend));
-        // The last word of a check that was stopped meanwhile.
-        let Some(state) = state.filter(|state| state.health.is_some()) else { return };
+        // The last word of a check that was stopped meanwhile is about nobody.
+        if !self.checkers.contains_key(&event.target) {
+            return;
+        }
+        let Target { service, backend, .. } = &event.target;
+        let Some(state) = self.states.get_mut(service).and_then(|states| states.get_mut(backend)) else {
+            return;
+        };
         if state.health != Some(event.health) {
-            let (backend, health) = (format!("{}/{}", event.service, event.backend), event.health);
+            let (backend, health) = (format!("{service}/{backend}"), event.health);
             match health {
                 Health::Up => tracing::info!(backend, detail = event.detail, "backend is up"),
                 Health::Down => tracing::warn!(backend, detail = event.detail, "backend is down"),
@@ -188,48 +195,59 @@ impl<D: Dataplane> Core<D> {
         self.change(|current| *current = config)
     }
 
-    /// Changes the configuration, or leaves it when the tables for the new one cannot be had.
+    /// Changes the configuration, or leaves everything as it is when the tables for the new one cannot be had.
     fn change(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), api::Error> {
-        let before = self.config.clone();
-        change(&mut self.config);
-        self.follow_config();
-        self.reconcile().map_err(|error| {
-            self.config = before;
-            self.follow_config();
-            api::Error::Conflict(error.to_string())
-        })
+        let mut config = self.config.clone();
+        change(&mut config);
+        let states = self.states_for(&config);
+        let desired = self.desired(&config, &states);
+        self.install(&desired).map_err(|error| api::Error::Conflict(error.to_string()))?;
+        self.config = config;
+        self.states = states;
+        self.follow_checks();
+        Ok(())
     }
 
-    /// Gives every backend of the configuration a state and its check, and forgets those that are not in it any more.
-    fn follow_config(&mut self) {
-        let mut states = States::new();
-        let mut checkers = HashMap::new();
+    /// The states that the backends of a configuration begin with. The operator's wish goes with the name; health goes with the
+    /// server, which under a check that is new or has changed stays in the tables until a probe says otherwise.
+    fn states_for(&self, config: &Config) -> States {
+        let state = |service: &Service, backend: &Backend| {
+            let known = self.known(&service.name, backend);
+            let health = match (&service.check, known.map(|state| state.health)) {
+                (None, _) => None,
+                (Some(_), Some(Some(health))) => Some(health),
+                (Some(_), Some(None)) => Some(Health::Up),
+                (Some(_), None) => Some(Health::Unknown),
+            };
+            let detail = known.filter(|_| service.check.is_some()).map(|state| state.detail.clone());
+            let by_name = self.states.get(&service.name).and_then(|states| states.get(&backend.name));
+            let admin = by_name.map(|state| state.admin).unwrap_or_default();
+            BackendState { health, detail: detail.unwrap_or_default(), admin }
+        };
+        let of_service = |service: &Service| {
+            service.backends.iter().map(|backend| (backend.name.clone(), state(service, backend))).collect()
+        };
+        config.services.iter().map(|service| (service.name.clone(), of_service(service))).collect()
+    }
+
+    /// What is known of a backend, if it is the same server under the same name.
+    fn known(&self, service: &str, backend: &Backend) -> Option<&BackendState> {
+        let before = self.config.services.iter().find(|before| before.name == service)?;
+        before.backends.iter().find(|one| one.name == backend.name && one.address == backend.address)?;
+        self.states.get(service)?.get(&backend.name)
+    }
+
+    /// Starts the checks that the configuration has and that do not run, and stops the others.
+    fn follow_checks(&mut self) {
+        let mut running = std::mem::take(&mut self.checkers);
         for service in &self.config.services {
-            let before = self.states.remove(&service.name).unwrap_or_default();
-            let of_service = states.entry(service.name.clone()).or_default();
-            for backend in &service.backends {
-                let mut state = before.get(&backend.name).cloned().unwrap_or_default();
-                match target(service, backend) {
-                    Some(target) => {
-                        if let Some(checker) = self.checkers.remove(&target) {
-                            checkers.insert(target, checker);
-                        } else {
-                            state = BackendState {
-                                health: Some(Health::Unknown),
-                                detail: String::new(),
-                                ..state
-                            };
-                            let checker = health::spawn(target.clone(), self.health_events.clone());
-                            checkers.insert(target, checker);
-                        }
-                    }
-                    None => state = BackendState { health: None, detail: String::new(), ..state },
-                }
-                of_service.insert(backend.name.clone(), state);
+            for target in service.backends.iter().filter_map(|backend| target(service, backend)) {
+                let checker = running
+                    .remove(&target)
+                    .unwrap_or_else(|| health::spawn(target.clone(), self.health_events.clone()));
+                self.checkers.insert(target, checker);
             }
         }
-        self.states = states;
-        self.checkers = checkers;
     }
 
     fn service_index(&self, name: &str) -> Result<usize, api::Error> {
@@ -264,10 +282,6 @@ fn target(service: &Service, backend: &Backend) -> Option<Target> {
         address: SocketAddr::new(backend.address, port),
         check,
     })
-}
-
-fn lb_max_slots(dataplane: &impl Dataplane) -> u32 {
-    dataplane.tables().max_slots()
 }
 
 #[cfg(test)]

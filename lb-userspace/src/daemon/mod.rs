@@ -7,7 +7,7 @@
 //!   SIGHUP: file read again --> +-----------+
 //! ```
 //!
-//! Everything that happens ends in [`core::Core`], which has the only `&mut` to the data plane. Here are the tasks and
+//! Everything that happens ends in `core::Core`, which has the only `&mut` to the data plane. Here are the tasks and
 //! signals around it.
 
 mod core;

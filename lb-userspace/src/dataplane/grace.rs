@@ -43,6 +43,12 @@ impl Grace {
         Self(None)
     }
 
+    /// One that is over when the thread is.
+    #[cfg(test)]
+    pub(crate) const fn of(thread: JoinHandle<()>) -> Self {
+        Self(Some(thread))
+    }
+
     /// Whether it is over.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -286,10 +286,10 @@ fn attach_as(program: &mut Xdp, interface: &str, mode: Attached) -> Result<(), E
     };
     let Err(error) = program.attach(interface, aya_mode) else { return Ok(()) };
     let interface = interface.to_owned();
-    let source = match &error {
-        ProgramError::UnknownInterface { .. } => return Err(Error::NoInterface(interface)),
-        other => io_error(other),
-    };
+    if matches!(error, ProgramError::UnknownInterface { .. }) {
+        return Err(Error::NoInterface(interface));
+    }
+    let source = io_error(&error);
     let reason = source.map_or_else(|| with_sources(&error), ToString::to_string);
     Err(match (source.map(io::Error::kind), source.and_then(io::Error::raw_os_error), mode) {
         (_, Some(nix::libc::EBUSY | nix::libc::EEXIST), _) => Error::Occupied(interface),

@@ -29,10 +29,8 @@ pub struct Target {
 /// A backend's health changed, or the reason of its failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Name of the service.
-    pub service: String,
-    /// Name of the backend within the service.
-    pub backend: String,
+    /// Whose check says so.
+    pub target: Target,
     /// Health since the probe; the same as before if only `detail` is new.
     pub health: Health,
     /// What the last probe met, for people: `answered in 1.2ms`, `connection refused`.
@@ -79,12 +77,7 @@ async fn run(target: Target, events: mpsc::Sender<Event>) {
             Err(failure) => failure.to_string(),
         };
         reported = failure;
-        let event = Event {
-            service: target.service.clone(),
-            backend: target.backend.clone(),
-            health: machine.health(),
-            detail,
-        };
+        let event = Event { target: target.clone(), health: machine.health(), detail };
         if events.send(event).await.is_err() {
             return;
         }
@@ -121,7 +114,7 @@ mod tests {
     async fn next(events: &mut mpsc::Receiver<Event>) -> (Health, String) {
         let event =
             timeout(PATIENCE, events.recv()).await.expect("an event in time").expect("a live checker");
-        assert_eq!((event.service.as_str(), event.backend.as_str()), ("web", "web1"));
+        assert_eq!((event.target.service.as_str(), event.target.backend.as_str()), ("web", "web1"));
         (event.health, event.detail)
     }
 

@@ -5,7 +5,7 @@
 //! lookups cost less than a second copy of its tables. Next hops are entered as *managed* neighbors (`NTF_EXT_MANAGED`, Linux
 //! 5.16), which the kernel keeps resolved by itself: XDP traffic does not refresh an entry.
 //!
-//! [`resolve`] asks once; [`watch`] is the task that asks again.
+//! `resolve` asks once; `watch` is the task that asks again.
 
 mod resolve;
 mod watch;

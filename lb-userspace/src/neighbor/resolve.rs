@@ -1,5 +1,10 @@
 //! Asks the kernel how to reach addresses: links, then a route for each address, then the neighbor of each next hop.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what netlink can say grows with the kernel, and all but a few attributes are of no interest here"
+)]
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -9,7 +14,9 @@ use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
+};
 use rtnetlink::{Error, Handle};
 
 use super::{NextHop, Resolution, Snapshot, Unresolved};
@@ -171,6 +178,9 @@ fn read_route(address: IpAddr, answer: RouteMessage) -> Result<Route, Unresolved
             RouteAttribute::Oif(index) => interface = Some(index),
             RouteAttribute::Gateway(RouteAddress::Inet(v4)) => next_hop = IpAddr::V4(v4),
             RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => next_hop = IpAddr::V6(v6),
+            // An IPv4 route over an IPv6 next hop, or the other way round (RFC 8950).
+            RouteAttribute::Via(RouteVia::Inet(v4)) => next_hop = IpAddr::V4(v4),
+            RouteAttribute::Via(RouteVia::Inet6(v6)) => next_hop = IpAddr::V6(v6),
             RouteAttribute::PrefSource(RouteAddress::Inet(v4)) => source = Some(IpAddr::V4(v4)),
             RouteAttribute::PrefSource(RouteAddress::Inet6(v6)) => source = Some(IpAddr::V6(v6)),
             RouteAttribute::Metrics(metrics) => {

@@ -6,7 +6,7 @@ use lb_common::abi::backend::{BackendId, MAX_BACKENDS};
 use lb_common::abi::slot::SLOTS_PER_LINE;
 
 /// Free backend ids; the one that was free longest is taken first, so that a number comes back as late as possible.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ids(VecDeque<BackendId>);
 
 impl Ids {

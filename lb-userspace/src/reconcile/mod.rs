@@ -29,7 +29,7 @@ pub struct Installed {
 }
 
 /// The tables' contents and who has which id and which slots.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct State {
     macs: Vec<[u8; 6]>,
     services: BTreeMap<ServiceKey, InstalledService>,
