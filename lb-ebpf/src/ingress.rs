@@ -57,7 +57,17 @@ fn send(ctx: &XdpContext, forward: &Forward<'_>, bytes: u64) -> u32 {
     if interface as usize == ctx.ingress_ifindex() {
         return XDP_TX;
     }
-    // SAFETY: a plain helper call; the answer is an XDP action that fits in 32 bits.
+    redirect(interface)
+}
+
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the helper returns an XDP action"
+)]
+fn redirect(interface: u32) -> u32 {
+    // SAFETY: a plain helper call.
     unsafe { bpf_redirect(interface, 0) as u32 }
 }
 

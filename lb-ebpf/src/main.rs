@@ -10,7 +10,7 @@ use lb_ebpf::ingress::ingress;
 
 /// Forwards packets to the backends of their service.
 #[xdp]
-pub fn xlb(ctx: XdpContext) -> u32 {
+fn xlb(ctx: XdpContext) -> u32 {
     ingress(&ctx)
 }
 

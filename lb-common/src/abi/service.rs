@@ -195,7 +195,6 @@ const fn filter_place(address_hash: u64) -> usize {
 /// The two places where an endpoint can stand.
 #[inline(always)]
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the mask has 14 bits")]
 pub const fn places(endpoint_hash: u64) -> (usize, usize) {
     const MASK: u64 = SERVICE_CAPACITY as u64 - 1;
     ((endpoint_hash & MASK) as usize, ((endpoint_hash >> 32) & MASK) as usize)

@@ -26,13 +26,13 @@ const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// Lets everything through: gives the veth it is attached to the receive path that frames sent by XDP need.
 #[xdp]
-pub fn pass(_ctx: XdpContext) -> u32 {
+fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
 /// A backend's side of `ipip`: takes the outer header of IPv4 in IPv4 or IPv6 in IPv6 off.
 #[xdp]
-pub fn decap(ctx: XdpContext) -> u32 {
+fn decap(ctx: XdpContext) -> u32 {
     let Some(eth) = frame(&ctx).get::<EthHdr>(0).copied() else { return XDP_PASS };
     let outer_len = match ether_type(eth.ether_type) {
         ether_type::IPV4 => match frame(&ctx).get::<Ipv4Hdr>(ETH_LEN) {
@@ -50,13 +50,13 @@ pub fn decap(ctx: XdpContext) -> u32 {
 
 /// Sends the frame back at once.
 #[xdp]
-pub fn floor_tx(_ctx: XdpContext) -> u32 {
+fn floor_tx(_ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
 /// Parses, grows the head and writes an outer IPv4 header, and nothing else.
 #[xdp]
-pub fn floor_encap_v4(ctx: XdpContext) -> u32 {
+fn floor_encap_v4(ctx: XdpContext) -> u32 {
     unwrap_frame(&ctx, IPV4_LEN, ether_type::IPV4)
         .and_then(|()| encap_v4(&ctx))
         .map_or(XDP_ABORTED, |()| XDP_TX)
@@ -64,7 +64,7 @@ pub fn floor_encap_v4(ctx: XdpContext) -> u32 {
 
 /// The same with an outer IPv6 header.
 #[xdp]
-pub fn floor_encap_v6(ctx: XdpContext) -> u32 {
+fn floor_encap_v6(ctx: XdpContext) -> u32 {
     unwrap_frame(&ctx, IPV6_LEN, ether_type::IPV6)
         .and_then(|()| encap_v6(&ctx))
         .map_or(XDP_ABORTED, |()| XDP_TX)
@@ -72,19 +72,19 @@ pub fn floor_encap_v6(ctx: XdpContext) -> u32 {
 
 /// Production code on an IPv4 frame; the bench makes every next hop the node itself, so that there is nothing to undo.
 #[xdp]
-pub fn bench_plain_v4(ctx: XdpContext) -> u32 {
+fn bench_plain_v4(ctx: XdpContext) -> u32 {
     vary_v4(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
 /// The same on an IPv6 frame.
 #[xdp]
-pub fn bench_plain_v6(ctx: XdpContext) -> u32 {
+fn bench_plain_v6(ctx: XdpContext) -> u32 {
     vary_v6(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
 /// Production code on an IPv4 frame that comes with an outer header.
 #[xdp]
-pub fn bench_ipip_v4(ctx: XdpContext) -> u32 {
+fn bench_ipip_v4(ctx: XdpContext) -> u32 {
     unwrap_frame(&ctx, IPV4_LEN, ether_type::IPV4)
         .and_then(|()| vary_v4(&ctx))
         .map_or(XDP_ABORTED, |()| ingress(&ctx))
@@ -92,7 +92,7 @@ pub fn bench_ipip_v4(ctx: XdpContext) -> u32 {
 
 /// Production code on an IPv6 frame that comes with an outer header.
 #[xdp]
-pub fn bench_ipip_v6(ctx: XdpContext) -> u32 {
+fn bench_ipip_v6(ctx: XdpContext) -> u32 {
     unwrap_frame(&ctx, IPV6_LEN, ether_type::IPV6)
         .and_then(|()| vary_v6(&ctx))
         .map_or(XDP_ABORTED, |()| ingress(&ctx))
@@ -116,6 +116,11 @@ fn unwrap_frame(ctx: &XdpContext, outer_len: usize, ether_type: u16) -> Option<(
 }
 
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "an outer header has 20 or 40 bytes"
+)]
 fn shrink(ctx: &XdpContext, bytes: usize, eth: EthHdr) -> Option<()> {
     move_head(ctx, bytes as i32)?;
     *frame(ctx).get_mut::<EthHdr>(0)? = eth;

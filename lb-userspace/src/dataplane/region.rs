@@ -63,7 +63,8 @@ impl<T: AnyBitPattern + NoUninit + Zeroable> Region<T> {
         self.write_words(index, 0, bytemuck::bytes_of(value));
     }
 
-    /// Replaces the words from `offset_bytes` of an entry on, as many as `bytes` fills.
+    /// Replaces the words from `offset_bytes` of an entry on, as many as `bytes` fills. Words that stay are not stored again:
+    /// the cache lines of a large table stay where packets read them.
     ///
     /// # Panics
     /// When the words are not whole or not inside the entry.
@@ -75,7 +76,10 @@ impl<T: AnyBitPattern + NoUninit + Zeroable> Region<T> {
         for (word, chunk) in (index * Self::WORDS + first..).zip(bytes.chunks_exact(8)) {
             let mut value = [0; 8];
             value.copy_from_slice(chunk);
-            self.word(word).store(u64::from_ne_bytes(value), Ordering::Release);
+            let (word, value) = (self.word(word), u64::from_ne_bytes(value));
+            if word.load(Ordering::Relaxed) != value {
+                word.store(value, Ordering::Release);
+            }
         }
     }
 
