@@ -81,23 +81,21 @@ fn decide_plain<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, eth: &EthH
         ether_type::IPV4 => {
             let ip = parse::plain_v4(frame)?;
             let vip = Vip::v4(ip.dst_addr);
-            let address_hash = vip.hash(view.services.seed);
-            if !view.services.may_be_vip(address_hash) {
+            if !view.services.may_be_vip(vip) {
                 return Some(Decision::Pass(PassReason::NotVip));
             }
             let transport = parse::plain_transport_v4(frame, ip)?;
-            let service = view.services.find(vip, address_hash, endpoint(&transport))?;
+            let service = view.services.find(vip, endpoint(&transport))?;
             Some(forward_v4(view, service, ETH_LEN, ip, &transport))
         }
         ether_type::IPV6 => {
             let ip = parse::plain_v6(frame)?;
             let vip = Vip::v6(&ip.dst_addr);
-            let address_hash = vip.hash(view.services.seed);
-            if !view.services.may_be_vip(address_hash) {
+            if !view.services.may_be_vip(vip) {
                 return Some(Decision::Pass(PassReason::NotVip));
             }
             let transport = parse::plain_transport_v6(frame, ip)?;
-            let service = view.services.find(vip, address_hash, endpoint(&transport))?;
+            let service = view.services.find(vip, endpoint(&transport))?;
             Some(forward_v6(view, service, ETH_LEN, ip, &transport))
         }
         _ => None,
@@ -139,15 +137,14 @@ fn decide_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, l3_offset: us
         Err(reason) => return Decision::Pass(reason),
     };
     let vip = Vip::v4(ip.dst_addr);
-    let address_hash = vip.hash(view.services.seed);
-    if !view.services.may_be_vip(address_hash) {
+    if !view.services.may_be_vip(vip) {
         return Decision::Pass(PassReason::NotVip);
     }
     let transport = match parse::transport_v4(frame, l3_offset, ip) {
         Ok(transport) => transport,
-        Err(none) => return without_transport(view.services, vip, address_hash, none),
+        Err(none) => return without_transport(view.services, vip, none),
     };
-    let service = match find_service(view.services, vip, address_hash, &transport) {
+    let service = match find_service(view.services, vip, &transport) {
         Ok(service) => service,
         Err(decision) => return decision,
     };
@@ -175,15 +172,14 @@ fn decide_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, l3_offset: us
         Err(reason) => return Decision::Pass(reason),
     };
     let vip = Vip::v6(&ip.dst_addr);
-    let address_hash = vip.hash(view.services.seed);
-    if !view.services.may_be_vip(address_hash) {
+    if !view.services.may_be_vip(vip) {
         return Decision::Pass(PassReason::NotVip);
     }
     let transport = match parse::transport_v6(frame, l3_offset, ip) {
         Ok(transport) => transport,
-        Err(none) => return without_transport(view.services, vip, address_hash, none),
+        Err(none) => return without_transport(view.services, vip, none),
     };
-    let service = match find_service(view.services, vip, address_hash, &transport) {
+    let service = match find_service(view.services, vip, &transport) {
         Ok(service) => service,
         Err(decision) => return decision,
     };
@@ -225,13 +221,12 @@ const fn endpoint(transport: &Transport) -> Endpoint {
 fn find_service<'t>(
     services: &'t ServiceTable,
     vip: Vip,
-    address_hash: u64,
     transport: &Transport,
 ) -> Result<&'t ServiceEntry, Decision<'t>> {
-    match services.find(vip, address_hash, endpoint(transport)) {
+    match services.find(vip, endpoint(transport)) {
         Some(_) if transport.is_cut() => Err(Decision::Drop(DropReason::BadLength)),
         Some(service) => Ok(service),
-        None if !is_vip(services, vip, address_hash) => Err(Decision::Pass(PassReason::NotVip)),
+        None if !is_vip(services, vip) => Err(Decision::Pass(PassReason::NotVip)),
         None if transport.is_balanced() => Err(Decision::Drop(DropReason::NoService)),
         None => Err(Decision::Pass(PassReason::NotBalanced)),
     }
@@ -264,13 +259,8 @@ fn to_backend<'t, T: Tables>(view: &View<'t, T>, service: &ServiceEntry, packet:
 }
 
 #[inline(always)]
-fn without_transport<'t>(
-    services: &ServiceTable,
-    vip: Vip,
-    address_hash: u64,
-    none: NoTransport,
-) -> Decision<'t> {
-    if !is_vip(services, vip, address_hash) {
+fn without_transport<'t>(services: &ServiceTable, vip: Vip, none: NoTransport) -> Decision<'t> {
+    if !is_vip(services, vip) {
         return Decision::Pass(PassReason::NotVip);
     }
     match none {
@@ -280,6 +270,6 @@ fn without_transport<'t>(
 }
 
 #[inline(always)]
-fn is_vip(services: &ServiceTable, vip: Vip, address_hash: u64) -> bool {
-    services.find(vip, address_hash, Endpoint::VIP).is_some()
+fn is_vip(services: &ServiceTable, vip: Vip) -> bool {
+    services.find(vip, Endpoint::VIP).is_some()
 }

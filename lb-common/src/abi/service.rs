@@ -2,7 +2,7 @@
 //!
 //! A two-choice cuckoo hash table that userspace builds as a whole and the packet path only reads: at most two probes, no
 //! helper call. It is held twice; [`Control::active_half`](super::control::Control::active_half) says which half is read.
-//! In front stands a filter, so that a packet that is not ours costs one hash and one byte. Every VIP also has an
+//! In front stands a filter, so that a packet that is not ours costs one byte. Every VIP also has an
 //! entry without port and protocol: it tells an unused port of a VIP from an address that is nobody's business.
 
 use bytemuck::{Pod, Zeroable};
@@ -48,15 +48,23 @@ impl Vip {
         }
     }
 
-    /// Hash of the address under a table's seed. It need not be unguessable: the set of VIPs is the operator's, and a packet
-    /// costs two probes whatever the hash. The last bytes of an address, where VIPs differ, are the low bits: a product
-    /// carries upwards only.
+    /// Cell of the VIP filter. The last bits of an address, where VIPs differ; an attacker who picks others of the same bits
+    /// gets a packet looked up, and that is all.
     #[inline(always)]
-    #[must_use]
-    pub const fn hash(self, seed: u64) -> u64 {
-        let mixed = (self.low ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            ^ self.high.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        mixed ^ (mixed >> 32)
+    #[expect(clippy::cast_possible_truncation, reason = "the mask has 14 bits")]
+    const fn filter_place(self) -> usize {
+        (self.low & (VIP_FILTER_SIZE as u64 - 1)) as usize
+    }
+
+    /// The address in 32 bits: itself, or a hash under a table's seed.
+    #[inline(always)]
+    const fn word(self, seed: u64) -> u64 {
+        if self.family == Self::V4 {
+            return self.low;
+        }
+        let mixed = self.low.wrapping_mul(seed)
+            ^ (self.high ^ seed.rotate_left(32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed >> 32
     }
 }
 
@@ -82,14 +90,6 @@ impl Endpoint {
     #[must_use]
     pub const fn of_packet(ports: [u8; 4], protocol: u8) -> Self {
         Self(u32::from_le_bytes(ports) & 0xffff_0000 | protocol as u32)
-    }
-
-    /// Hash of the endpoint at an address whose hash is `address_hash`.
-    #[inline(always)]
-    #[must_use]
-    pub const fn hash(self, address_hash: u64) -> u64 {
-        let mixed = (address_hash ^ self.0 as u64).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed ^ (mixed >> 29)
     }
 }
 
@@ -147,11 +147,11 @@ impl ServiceEntry {
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct ServiceTable {
-    /// Seed of [`Vip::hash`]; userspace takes another when entries do not fit.
+    /// Seed of [`places`], an odd number; userspace takes another when entries do not fit.
     pub seed: u64,
     /// Zero.
     pub reserved: [u64; 7],
-    /// 1 where the hash of a VIP leads, else 0. A byte each: bits would take four instructions more.
+    /// 1 where a VIP leads, else 0. A byte each: bits would take four instructions more.
     filter: [u8; VIP_FILTER_SIZE],
     /// The entries.
     pub entries: [ServiceEntry; SERVICE_CAPACITY],
@@ -161,20 +161,20 @@ impl ServiceTable {
     /// Whether an address can be a VIP; `false` is certain, `true` is not.
     #[inline(always)]
     #[must_use]
-    pub fn may_be_vip(&self, address_hash: u64) -> bool {
-        self.filter[filter_place(address_hash)] != 0
+    pub fn may_be_vip(&self, vip: Vip) -> bool {
+        self.filter[vip.filter_place()] != 0
     }
 
     /// Makes [`Self::may_be_vip`] true for an address.
-    pub fn admit_vip(&mut self, address_hash: u64) {
-        self.filter[filter_place(address_hash)] = 1;
+    pub fn admit_vip(&mut self, vip: Vip) {
+        self.filter[vip.filter_place()] = 1;
     }
 
-    /// The entry of an endpoint at an address whose hash is `address_hash`.
+    /// The entry of an endpoint at an address.
     #[inline(always)]
     #[must_use]
-    pub fn find(&self, vip: Vip, address_hash: u64, endpoint: Endpoint) -> Option<&ServiceEntry> {
-        let (first, second) = places(endpoint.hash(address_hash));
+    pub fn find(&self, vip: Vip, endpoint: Endpoint) -> Option<&ServiceEntry> {
+        let (first, second) = places(self.seed, vip, endpoint);
         let entry = &self.entries[first];
         if entry.is(vip, endpoint) {
             return Some(entry);
@@ -186,16 +186,14 @@ impl ServiceTable {
 
 const _: () = assert!(size_of::<ServiceTable>() == 64 + VIP_FILTER_SIZE + 64 * SERVICE_CAPACITY);
 
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the mask has 14 bits")]
-const fn filter_place(address_hash: u64) -> usize {
-    (address_hash & (VIP_FILTER_SIZE as u64 - 1)) as usize
-}
-
-/// The two places where an endpoint can stand.
+/// The two places where an endpoint can stand: multiply-shift hashing (Dietzfelbinger et al., 1997), whose upper bits depend on
+/// all bits of the key.
 #[inline(always)]
 #[must_use]
-pub const fn places(endpoint_hash: u64) -> (usize, usize) {
+#[expect(clippy::cast_possible_truncation, reason = "each place has 14 bits")]
+pub const fn places(seed: u64, vip: Vip, endpoint: Endpoint) -> (usize, usize) {
+    const BITS: u32 = SERVICE_CAPACITY.ilog2();
     const MASK: u64 = SERVICE_CAPACITY as u64 - 1;
-    ((endpoint_hash & MASK) as usize, ((endpoint_hash >> 32) & MASK) as usize)
+    let hash = (vip.word(seed) << 32 | endpoint.0 as u64).wrapping_mul(seed);
+    ((hash >> (64 - BITS)) as usize, (hash >> (64 - 2 * BITS) & MASK) as usize)
 }
