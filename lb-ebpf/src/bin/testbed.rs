@@ -48,10 +48,16 @@ fn decap(ctx: XdpContext) -> u32 {
     shrink(&ctx, outer_len, eth).map_or(XDP_ABORTED, |()| XDP_PASS)
 }
 
-/// Sends the frame back at once.
+/// Sends the frame back at once, or as another flow.
 #[xdp]
-fn floor_tx(_ctx: XdpContext) -> u32 {
-    XDP_TX
+fn floor_tx(ctx: XdpContext) -> u32 {
+    vary_v4(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+/// The same with an IPv6 frame.
+#[xdp]
+fn floor_tx_v6(ctx: XdpContext) -> u32 {
+    vary_v6(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// Parses, grows the head and writes an outer IPv4 header, and nothing else.

@@ -23,6 +23,10 @@ use crate::packets::world::{INGRESS, flow_key};
 pub enum Floor {
     /// Returns `XDP_TX` at once.
     Tx,
+    /// Steps to another IPv4 flow and returns `XDP_TX`: what the frame of many flows costs by itself.
+    TxManyV4,
+    /// The same with IPv6.
+    TxManyV6,
     /// Parses, grows the head, writes an outer IPv4 header.
     EncapV4,
     /// The same with IPv6.
@@ -31,24 +35,26 @@ pub enum Floor {
 
 impl Floor {
     /// Every floor.
-    pub const ALL: [Self; 3] = [Self::Tx, Self::EncapV4, Self::EncapV6];
+    pub const ALL: [Self; 5] = [Self::Tx, Self::TxManyV4, Self::TxManyV6, Self::EncapV4, Self::EncapV6];
 
     /// As the report calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Tx => "xdp-tx",
+            Self::Tx | Self::TxManyV4 | Self::TxManyV6 => "xdp-tx",
             Self::EncapV4 | Self::EncapV6 => "encap",
         }
     }
 
     pub(super) fn subject(self) -> Result<Subject> {
-        let (program, frame) = match self {
-            Self::Tx => ("floor_tx", Frame::V4.to_vip()),
-            Self::EncapV4 => ("floor_encap_v4", Frame::V4.wrapped()),
-            Self::EncapV6 => ("floor_encap_v6", Frame::V6.wrapped()),
+        let (program, vary, frame) = match self {
+            Self::Tx => ("floor_tx", false, Frame::V4.to_vip()),
+            Self::TxManyV4 => ("floor_tx", true, Frame::V4.to_vip()),
+            Self::TxManyV6 => ("floor_tx_v6", true, Frame::V6.to_vip()),
+            Self::EncapV4 => ("floor_encap_v4", false, Frame::V4.wrapped()),
+            Self::EncapV6 => ("floor_encap_v6", false, Frame::V6.wrapped()),
         };
-        Ok(Subject::new(testbed(program, false)?, frame, action::TX))
+        Ok(Subject::new(testbed(program, vary)?, frame, action::TX))
     }
 }
 
@@ -74,7 +80,14 @@ impl Case {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let case = |name, floor, mode, frame, to_vip| {
-            [1, MANY_FLOWS].map(|flows| Self { name, flows, floor, mode, frame, to_vip })
+            [1, MANY_FLOWS].map(|flows| {
+                let floor = match (floor, flows, frame) {
+                    (Floor::Tx, MANY_FLOWS, Frame::V4) => Floor::TxManyV4,
+                    (Floor::Tx, MANY_FLOWS, Frame::V6) => Floor::TxManyV6,
+                    _ => floor,
+                };
+                Self { name, flows, floor, mode, frame, to_vip }
+            })
         };
         [
             case("not-ours", Floor::Tx, Mode::Dsr, Frame::V4, false),

@@ -113,10 +113,10 @@ pub fn run(effort: Effort) -> Result<Vec<Row>> {
             Ok(Row {
                 case: case.name,
                 flows: case.flows,
-                ns,
+                ns: ns.round(),
                 floor: case.floor.name(),
-                floor_ns,
-                over_ns: ns - floor_ns,
+                floor_ns: floor_ns.round(),
+                over_ns: (ns - floor_ns).round(),
                 instructions: subject.kernel.size()?.0,
             })
         })

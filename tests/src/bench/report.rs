@@ -44,7 +44,7 @@ impl Report {
         for row in &self.rows {
             let _ = writeln!(
                 text,
-                "{:<10} {:>9} {:>8.1}   {:<7} {:>8.1} {:>8.1} {:>13}   {}",
+                "{:<10} {:>9} {:>8.0}   {:<7} {:>8.0} {:>8.0} {:>13}   {}",
                 row.case,
                 row.flows,
                 row.ns,
@@ -67,7 +67,8 @@ impl Report {
     fn aim(&self, row: &Row) -> String {
         if row.flows == MANY_FLOWS {
             let one = self.rows.iter().find(|other| other.case == row.case && other.flows == 1);
-            let factor = one.map_or(f64::NAN, |one| row.ns / one.ns);
+            // Where the floor of many flows is another one, it tells what stepping from flow to flow costs by itself.
+            let factor = one.map_or(f64::NAN, |one| (one.floor_ns + row.over_ns) / one.ns);
             return format!(
                 "{factor:.2} x one flow (at most {MANY_FLOWS_FACTOR}: {})",
                 verdict(factor <= MANY_FLOWS_FACTOR)
