@@ -118,7 +118,7 @@ impl Case {
             (Mode::Ipip, Frame::V4) => (testbed("bench_ipip_v4", vary)?, Frame::V4.wrapped()),
             (Mode::Ipip, Frame::V6) => (testbed("bench_ipip_v6", vary)?, Frame::V6.wrapped()),
         };
-        install(&mut kernel, &tables(self.mode, 100))?;
+        install(&mut kernel, &tables(self.mode, 100, ""))?;
         Ok(Subject::new(kernel, frame, if self.to_vip { action::TX } else { action::PASS }))
     }
 }
@@ -177,13 +177,14 @@ fn testbed(program: &str, vary: bool) -> Result<Kernel> {
     load(&object, program, &[("VARY_FLOW", u8::from(vary))])
 }
 
-/// A service for IPv4 and one for IPv6, each with that many backends and 65,537 slots.
-fn tables(mode: Mode, backends: u32) -> Desired {
+/// A service for IPv4 and one for IPv6, each with that many backends; `size` is a line of the configuration, or empty for the
+/// size that follows from the number of backends.
+fn tables(mode: Mode, backends: u32, size: &str) -> Desired {
     let mut text = "[node]\nname = \"bench\"\ninterfaces = [\"lo\"]\n".to_owned();
     for (name, vip) in [("four", "192.0.2.10"), ("six", VIP6)] {
         write!(
             text,
-            "[[service]]\nname = \"{name}\"\naddress = \"{vip}\"\nport = 80\nprotocol = \"tcp\"\nmode = \"{mode}\"\nslots = 65537\n"
+            "[[service]]\nname = \"{name}\"\naddress = \"{vip}\"\nport = 80\nprotocol = \"tcp\"\nmode = \"{mode}\"\n{size}\n"
         )
         .expect("a string grows");
         for number in 0..backends {
@@ -233,7 +234,7 @@ fn install(kernel: &mut Kernel, desired: &Desired) -> Result<()> {
 /// # Errors
 /// When the program does not load.
 pub fn table_time(rounds: u32) -> Result<Duration> {
-    let mut desired = tables(Mode::Dsr, 1000);
+    let mut desired = tables(Mode::Dsr, 1000, "slots = 65537");
     desired.services.truncate(1);
     let mut best = Duration::MAX;
     for _ in 0..rounds {
