@@ -190,7 +190,6 @@ const _: () = assert!(size_of::<ServiceTable>() == 64 + VIP_FILTER_SIZE + 64 * S
 /// all bits of the key.
 #[inline(always)]
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "each place has 14 bits")]
 pub const fn places(seed: u64, vip: Vip, endpoint: Endpoint) -> (usize, usize) {
     const BITS: u32 = SERVICE_CAPACITY.ilog2();
     const MASK: u64 = SERVICE_CAPACITY as u64 - 1;
