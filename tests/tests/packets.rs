@@ -7,7 +7,7 @@ use lb_common::abi::counters::{self, MAX_REASONS};
 use lb_userspace::dataplane::kernel::Kernel;
 use lb_userspace::dataplane::memory::Memory;
 use libtest_mimic::{Failed, Trial};
-use xlb_tests::packets::frame::{tagged_to_node, tcp, to_node, v4, v6};
+use xlb_tests::packets::frame::{internet_checksum, tagged_to_node, tcp, to_node, v4, v6};
 use xlb_tests::packets::fuzz::{Frames, Random};
 use xlb_tests::packets::rows::{Outcome, Row, action, rows, run_in_kernel, run_on_host, watched_counters};
 use xlb_tests::packets::world::World;
@@ -33,6 +33,10 @@ fn main() -> ExitCode {
         let host = Arc::clone(&host);
         move || tagged_as_untagged(&host, 300_000)
     }));
+    trials.push(Trial::test("host::the-outer-source-varies-with-the-flow", {
+        let host = Arc::clone(&host);
+        move || outer_source_varies(|frame| Ok(run_on_host(&host, frame)))
+    }));
     let host_status = requirement::run(&None, trials);
 
     let kernel: Arc<Mutex<Option<World<Kernel>>>> = Arc::default();
@@ -52,6 +56,18 @@ fn main() -> ExitCode {
             in_kernel(&kernel, |world, watched| {
                 // BPF_PROG_TEST_RUN takes no frame shorter than an Ethernet header.
                 every_length(|frame| run_in_kernel(world, frame, watched).map_err(Failed::from), 14)
+            })
+        }
+    }));
+    trials.push(Trial::test("kernel::the-outer-source-varies-with-the-flow", {
+        let kernel = Arc::clone(&kernel);
+        let host = Arc::clone(&host);
+        move || {
+            in_kernel(&kernel, |world, watched| {
+                outer_source_varies(|frame| {
+                    let outcome = run_in_kernel(world, frame, watched)?;
+                    expect_equal(&run_on_host(&host, frame), &outcome).map(|()| outcome)
+                })
             })
         }
     }));
@@ -161,6 +177,28 @@ fn tagged_as_untagged(world: &World<Memory>, count: usize) -> Result<(), Failed>
         expect_equal(&expected, &run_on_host(world, &with_tag(&frame)))?;
     }
     Ok(())
+}
+
+/// Flows to a service with `encap_source = "172.16.0.0/16"`: the outer source is in there, differs from flow to flow, is the
+/// same for packets of one flow, and the header's checksum is right.
+fn outer_source_varies(mut run: impl FnMut(&[u8]) -> Result<Outcome, Failed>) -> Result<(), Failed> {
+    let mut sources = std::collections::HashSet::new();
+    for port in 1000..2000 {
+        let frame = |payload: &[u8]| {
+            to_node(&v4([198, 51, 100, 7], [192, 0, 2, 50], 6).packet(&tcp(port, 80, payload)))
+        };
+        let outer = run(&frame(b""))?.frame[14..34].to_vec();
+        let source = outer[12..16].to_vec();
+        if run(&frame(b"more"))?.frame[26..30] != source {
+            return Err("two packets of one flow have two outer sources".into());
+        }
+        if source[..2] != [172, 16] || internet_checksum(&outer) != 0 {
+            return Err(format!("outer header {outer:02x?}").into());
+        }
+        sources.insert(source);
+    }
+    // 1,000 of 65,536 addresses: about 8 fall together by chance.
+    if sources.len() < 950 { Err(format!("{} sources for 1000 flows", sources.len()).into()) } else { Ok(()) }
 }
 
 /// What is behind the link header comes out as it went in.

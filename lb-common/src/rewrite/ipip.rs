@@ -88,11 +88,11 @@ fn write_v6(outer: &mut [[u8; 4]; 10], forward: &Forward<'_>) {
     outer[9] = word(&backend.outer, 36);
 }
 
-/// The bits of the flow hash that vary the outer source address.
+/// The bits of the flow hash that vary the outer source address: the last ones of the half whose first ones pick the slot.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the mask has 16 bits")]
 const fn source_bits(forward: &Forward<'_>) -> u16 {
-    (forward.flow_hash & forward.backend.outer_source_mask as u64) as u16
+    (forward.flow_hash >> 32 & forward.backend.outer_source_mask as u64) as u16
 }
 
 /// Sets bits in the last half of a word of an address.
