@@ -309,6 +309,7 @@ fn dropped() -> Vec<Row> {
         row("service-without-backends", to_node(&empty), Fate::Drop(DropReason::NoBackend)),
         row("first-fragment", to_node(&fragment(0x2000)), Fate::Drop(DropReason::Fragment)),
         row("later-fragment", to_node(&fragment(0x0003)), Fate::Drop(DropReason::Fragment)),
+        row("fragment-far-into-the-packet", to_node(&fragment(0x1000)), Fate::Drop(DropReason::Fragment)),
         row("fragment-v6", to_node(&fragment6), Fate::Drop(DropReason::Fragment)),
         row("seven-extension-headers", to_node(&web6(60, &seven)), Fate::Drop(DropReason::ExtensionHeaders)),
         row(
