@@ -73,7 +73,7 @@ pub fn decide<'t, T: Tables>(frame: &Frame<'_>, tables: &'t T) -> Decision<'t> {
 }
 
 /// The common packet: untagged, without options, extension headers or faults, and for a service, or not for a VIP. Every
-/// offset is a constant here, which saves a fifth of the instructions. `None` leaves the packet to [`decide_any`], which would
+/// offset is a constant here, which saves additions, comparisons and spilled registers. `None` leaves the packet to [`decide_any`], which would
 /// decide the same about this one.
 #[inline(always)]
 fn decide_plain<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>, eth: &EthHdr) -> Option<Decision<'t>> {

@@ -1,8 +1,8 @@
 //! Programs for labs and for the bench; never part of a running balancer.
 //!
-//! `BPF_PROG_TEST_RUN` hands a program the packet that its last run has left behind. So every `bench_` program first undoes
-//! what the run before did (its MAC addresses, its outer header), and can step to another of 2^20 flows, before it runs the
-//! production code; the floors undo the same and do as little as can be done.
+//! `BPF_PROG_TEST_RUN` hands a program the packet that its last run has left behind. So a `bench_ipip`
+//! program first takes off the outer header that the run before has written, and every `bench_` program can step to another of
+//! 2^20 flows, before it runs the production code; the floors undo and step alike, and do as little as can be done.
 
 #![no_std]
 #![no_main]
