@@ -97,6 +97,12 @@ pub(super) enum BackendCommand {
         /// Its share of new flows relative to the others, 0 to 1000.
         #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
         weight: i64,
+        /// The port that it listens at, in modes nat and fullnat; the service's when it is not given.
+        #[arg(long, value_name = "P")]
+        port: Option<i64>,
+        /// What its QUIC connection IDs say, in a service with quic.
+        #[arg(long, value_name = "N")]
+        server_id: Option<i64>,
     },
     /// Delete a backend from its service.
     Delete {

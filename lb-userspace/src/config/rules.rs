@@ -4,12 +4,13 @@
 //! that begins with the thing's name. Where a thing stands, and what stands beside it, is `validate`'s business.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hyper::http::uri::PathAndQuery;
 use lb_common::maglev;
 
-use crate::model::{Mode, Prefix, Protocol, XdpMode};
+use crate::model::{Mode, OnDown, Prefix, Protocol, RateLimit, Tracking, XdpMode};
 use crate::nearest::nearest;
 
 /// Longest interface name in bytes (`IFNAMSIZ` less its final zero).
@@ -97,12 +98,90 @@ pub(super) fn protocol(typed: &str) -> Result<Protocol, String> {
 }
 
 pub(super) fn mode(typed: &str) -> Result<Mode, String> {
-    one_of("mode", typed, &[("dsr", Mode::Dsr), ("ipip", Mode::Ipip)])
+    let known = [
+        ("dsr", Mode::Dsr),
+        ("ipip", Mode::Ipip),
+        ("gue", Mode::Gue),
+        ("nat", Mode::Nat),
+        ("fullnat", Mode::Fullnat),
+    ];
+    one_of("mode", typed, &known)
 }
 
 pub(super) fn xdp_mode(typed: &str) -> Result<XdpMode, String> {
     let known = [("native", XdpMode::Native), ("generic", XdpMode::Generic), ("auto", XdpMode::Auto)];
     one_of("xdp_mode", typed, &known)
+}
+
+pub(super) fn tracking(typed: &str) -> Result<Tracking, String> {
+    let known = [("adaptive", Tracking::Adaptive), ("full", Tracking::Full), ("off", Tracking::Off)];
+    one_of("tracking", typed, &known)
+}
+
+pub(super) fn on_down(typed: &str) -> Result<OnDown, String> {
+    one_of("on_down", typed, &[("reset", OnDown::Reset), ("hold", OnDown::Hold)])
+}
+
+/// Whole seconds, because the age of a flow is told in them; at most what 15 bits hold.
+pub(super) fn idle_timeout(typed: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(8 * 3600);
+    let timeout = duration_within("idle_timeout", typed, range, "1s to 8h")?;
+    if timeout.subsec_millis() != 0 {
+        return Err(format!("idle_timeout {typed} is not whole seconds: write one such as 30s"));
+    }
+    Ok(timeout)
+}
+
+/// A size that is a power of two.
+pub(super) fn power_of_two(key: &str, typed: i64, range: RangeInclusive<u32>) -> Result<u32, String> {
+    match u32::try_from(typed) {
+        Ok(size) if range.contains(&size) && size.is_power_of_two() => Ok(size),
+        Ok(size) if range.contains(&size) => {
+            Err(format!("{key} {size} is not a power of two: the next one is {}", size.next_power_of_two()))
+        }
+        Ok(_) | Err(_) => Err(format!(
+            "{key} {typed} is out of range: choose a power of two from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+pub(super) fn number(key: &str, typed: i64, range: RangeInclusive<u32>) -> Result<u32, String> {
+    match u32::try_from(typed) {
+        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(format!(
+            "{key} {typed} is out of range: choose one from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+pub(super) fn server_id(typed: i64) -> Result<u16, String> {
+    u16::try_from(typed)
+        .map_err(|_| format!("server_id {typed} is out of range: choose one from 0 to {}", u16::MAX))
+}
+
+/// New flows a second or a minute, as in `100/s`; the burst is that of one second unless it is told.
+pub(super) fn rate_limit(typed: &str) -> Result<RateLimit, String> {
+    let (count, unit) = typed.split_once('/').unwrap_or((typed, ""));
+    let per_minute = match unit {
+        "s" => 60,
+        "m" => 1,
+        _ => 0,
+    };
+    match count.parse::<u64>() {
+        Ok(count) if per_minute > 0 && (1..=1_000_000).contains(&count) => {
+            let per_second_milli = (count * per_minute * 1000).div_ceil(60);
+            // At most a million.
+            let burst = u32::try_from(per_second_milli / 1000).unwrap_or(u32::MAX).max(1);
+            Ok(RateLimit { per_second_milli, burst })
+        }
+        Ok(_) | Err(_) => Err(format!(
+            "rate_limit {typed:?} is not a rate: write a number from 1 to 1000000 and a unit, such as 100/s or 30/m"
+        )),
+    }
 }
 
 /// The value whose word was typed; `key` is what the word was typed for.
@@ -120,21 +199,31 @@ pub(super) fn one_of<T: Copy>(key: &str, typed: &str, known: &[(&str, T)]) -> Re
 
 /// A whole number and its unit, as in `500ms`.
 pub(super) fn duration(key: &str, typed: &str) -> Result<Duration, String> {
+    duration_within(key, typed, MIN_DURATION..=MAX_DURATION, "10ms to 60m")
+}
+
+fn duration_within(
+    key: &str,
+    typed: &str,
+    range: RangeInclusive<Duration>,
+    choice: &str,
+) -> Result<Duration, String> {
     let digits = typed.find(|c: char| !c.is_ascii_digit()).unwrap_or(typed.len());
     let (count, unit) = typed.split_at(digits);
     let unit_ms = match unit {
         "ms" => 1,
         "s" => 1000,
         "m" => 60_000,
+        "h" => 3_600_000,
         _ => 0,
     };
     match count.parse::<u64>() {
         Ok(count) if unit_ms > 0 => {
             let duration = Duration::from_millis(count.saturating_mul(unit_ms));
-            if (MIN_DURATION..=MAX_DURATION).contains(&duration) {
+            if range.contains(&duration) {
                 return Ok(duration);
             }
-            Err(format!("{key} {typed} is out of range: choose 10ms to 60m"))
+            Err(format!("{key} {typed} is out of range: choose {choice}"))
         }
         Ok(_) | Err(_) => Err(format!(
             "{key} {typed:?} is not a duration: write a whole number and a unit, such as 500ms, 1s or 2m"
@@ -206,6 +295,13 @@ pub(super) fn slots_for(slots: u32, weighted: usize) -> Result<(), String> {
 
 /// An address, or an address and a number of bits behind a slash; the host bits are zero.
 pub(super) fn prefix(key: &str, typed: &str) -> Result<Prefix, String> {
+    let prefix = any_prefix(key, typed)?;
+    address(&prefix.address.to_string()).map_err(|why| format!("{key}: {why}"))?;
+    Ok(prefix)
+}
+
+/// The same, and the prefix may hold addresses that no host can have: `0.0.0.0/0` for instance.
+pub(super) fn any_prefix(key: &str, typed: &str) -> Result<Prefix, String> {
     let unreadable =
         || format!("{key} {typed:?} is not a prefix: write one such as 172.16.0.0/16 or 2001:db8::/64");
     let (host, length) = match typed.split_once('/') {
@@ -224,7 +320,6 @@ pub(super) fn prefix(key: &str, typed: &str) -> Result<Prefix, String> {
             "{key} {typed} has bits behind its /{length_bits}: write {masked}/{length_bits}"
         ));
     }
-    address(&host.to_string()).map_err(|why| format!("{key}: {why}"))?;
     Ok(Prefix { address: host, length_bits })
 }
 
@@ -236,9 +331,9 @@ fn mask(address: IpAddr, length_bits: u8) -> IpAddr {
     }
 }
 
-/// What the address of a backend must have in common with the VIP.
+/// What the address of a backend must have in common with the VIP: an outer header can be of either family.
 pub(super) fn same_family(mode: Mode, vip: IpAddr, backend: IpAddr) -> Result<(), String> {
-    if vip.is_ipv4() == backend.is_ipv4() {
+    if vip.is_ipv4() == backend.is_ipv4() || matches!(mode, Mode::Ipip | Mode::Gue) {
         return Ok(());
     }
     let family = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -295,7 +390,7 @@ mod tests {
         assert_eq!(duration("interval", "500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("interval", "1s"), Ok(Duration::from_secs(1)));
         assert_eq!(duration("interval", "2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "1", "s", "1.5s", "-1s", "1 s", "1h", "0s", "9ms", "61m", "99999999999999999999s"] {
+        for bad in ["", "1", "s", "1.5s", "-1s", "1 s", "2h", "1d", "0s", "9ms", "61m", "99999999999999999999s"] {
             assert!(duration("interval", bad).is_err(), "{bad}");
         }
         assert!(duration("interval", "18446744073709551615m").is_err(), "a product that overflows");
@@ -324,6 +419,34 @@ mod tests {
         for bad in ["", "/", "10.0.0.0/33", "10.0.0.0/-1", "0.0.0.0/0", "::/0", "2001:db8::/129"] {
             assert!(prefix("p", bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate_limit("100/s"), Ok(RateLimit { per_second_milli: 100_000, burst: 100 }));
+        assert_eq!(rate_limit("1/m"), Ok(RateLimit { per_second_milli: 17, burst: 1 }));
+        assert_eq!(rate_limit("90/m"), Ok(RateLimit { per_second_milli: 1500, burst: 1 }));
+        for bad in ["", "100", "100/h", "0/s", "-1/s", "1000001/s", "1.5/s", "/s"] {
+            assert!(rate_limit(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn timeouts_of_flows_are_whole_seconds() {
+        assert_eq!(idle_timeout("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(idle_timeout("8h"), Ok(Duration::from_secs(28_800)));
+        for bad in ["999ms", "1500ms", "9h", "0s"] {
+            assert!(idle_timeout(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_refused_name_one_that_is_not() {
+        let size = |typed| power_of_two("max_flows", typed, 1024..=16_777_216);
+        assert_eq!(size(4096), Ok(4096));
+        assert!(size(4097).unwrap_err().ends_with("the next one is 8192"));
+        assert!(size(512).unwrap_err().ends_with("from 1024 to 16777216"));
+        assert!(size(-1).is_err() && size(1 << 40).is_err());
     }
 
     #[test]

@@ -14,6 +14,9 @@ use super::{Overrides, rules};
 use crate::model::{Backend, Check, CheckKind, Config, Mode, Node, Protocol, Service, XdpMode};
 
 const DEFAULT_MAX_SLOTS: u32 = 4_194_304;
+const DEFAULT_MAX_FLOWS: u32 = 1 << 20;
+const DEFAULT_MAX_NAT_FLOWS: u32 = 1 << 18;
+const DEFAULT_MAX_FRAGMENTS: u32 = 1 << 13;
 const DEFAULT_PATH: &str = "/";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest timeout that is chosen for a check that names none; never longer than its interval.
@@ -27,7 +30,7 @@ pub(super) fn config(
     overrides: &Overrides,
     problems: &mut Vec<Problem>,
 ) -> Option<(Config, BTreeMap<String, Place>)> {
-    let mut judge = Judge { problems, vips: Vec::new(), listeners: HashMap::new() };
+    let mut judge = Judge { problems, vips: Vec::new(), listeners: HashMap::new(), repliers: HashMap::new() };
     let node = judge.node(&raw.node, overrides);
     judge.vips = raw.services.iter().filter_map(vip).collect();
     judge.unique_names("", raw.services.iter().map(|service| (service.label.as_str(), &service.name)));
@@ -50,17 +53,19 @@ fn vip(service: &raw::Service) -> Option<Vip> {
     })
 }
 
-struct Vip {
-    address: IpAddr,
-    label: String,
-    place: Place,
+pub(super) struct Vip {
+    pub(super) address: IpAddr,
+    pub(super) label: String,
+    pub(super) place: Place,
 }
 
-struct Judge<'a> {
-    problems: &'a mut Vec<Problem>,
-    vips: Vec<Vip>,
+pub(super) struct Judge<'a> {
+    pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) vips: Vec<Vip>,
     /// Who listens where: label and place of the address.
     listeners: HashMap<(IpAddr, u16, Protocol), (String, Place)>,
+    /// Whose replies come from where: label and place of the backend.
+    pub(super) repliers: HashMap<(IpAddr, u16, Protocol), (String, Place)>,
 }
 
 impl Judge<'_> {
@@ -88,8 +93,28 @@ impl Judge<'_> {
         } else {
             self.overriding_interfaces(&overrides.interfaces)
         };
+        let answer_neighbors = self.optional(label, &node.answer_neighbors, true, |typed| Ok(*typed));
+        let max_flows = self.optional(label, &node.max_flows, DEFAULT_MAX_FLOWS, |typed| {
+            rules::power_of_two("max_flows", *typed, 1024..=1 << 24)
+        });
+        let max_nat_flows = self.optional(label, &node.max_nat_flows, DEFAULT_MAX_NAT_FLOWS, |typed| {
+            rules::number("max_nat_flows", *typed, 1024..=1 << 22)
+        });
+        let max_fragments = self.optional(label, &node.max_fragments, DEFAULT_MAX_FRAGMENTS, |typed| {
+            rules::power_of_two("max_fragments", *typed, 512..=1 << 20)
+        });
         let (interfaces, places) = interfaces?;
-        Some((Node { name: name?, interfaces, xdp_mode: xdp_mode?, max_slots: max_slots? }, places))
+        let node = Node {
+            name: name?,
+            interfaces,
+            xdp_mode: xdp_mode?,
+            max_slots: max_slots?,
+            answer_neighbors: answer_neighbors?,
+            max_flows: max_flows?,
+            max_nat_flows: max_nat_flows?,
+            max_fragments: max_fragments?,
+        };
+        Some((node, places))
     }
 
     fn interfaces(
@@ -157,12 +182,18 @@ impl Judge<'_> {
         if let (Some(address), Some(port), Some(protocol)) = (address, port, protocol) {
             self.sole_listener(raw, address, port, protocol);
         }
+        let check = self.check(label, &raw.check);
+        let wishes = self.wishes(raw, mode, protocol, address);
+        let quic = wishes.as_ref().is_some_and(|wishes| wishes.quic);
+        let backends = self.backends(raw, mode, address, port, quic);
         if let (Some(typed), Some(mode)) = (raw.encap_source.given(), mode) {
             let prefix = encap_source.flatten().map(|prefix| prefix.address);
-            self.encap_source_fits(label, typed.place, mode, address, prefix);
+            let backend = backends.as_ref().and_then(|backends| Some(backends.first()?.address));
+            self.encap_source_fits(label, typed.place, mode, backend, prefix);
         }
-        let check = self.check(label, &raw.check);
-        let backends = self.backends(raw, mode, address);
+        if let (Some(mode), Some(protocol), Some(backends)) = (mode, protocol, &backends) {
+            self.replies_are_told_apart(raw, mode, protocol, backends);
+        }
         if let (Some(typed), Some(Some(slots)), Some(backends)) = (raw.slots.given(), slots, &backends) {
             let weighted = backends.iter().filter(|backend| backend.weight > 0).count();
             self.checked(label, typed, |_| rules::slots_for(slots, weighted));
@@ -177,6 +208,7 @@ impl Judge<'_> {
             encap_source: encap_source?,
             check: check?,
             backends: backends?,
+            ..wishes?
         })
     }
 
@@ -203,23 +235,23 @@ impl Judge<'_> {
         label: &str,
         place: Place,
         mode: Mode,
-        vip: Option<IpAddr>,
+        backend: Option<IpAddr>,
         source: Option<IpAddr>,
     ) {
         match mode {
-            Mode::Dsr => {
+            Mode::Dsr | Mode::Nat | Mode::Fullnat => {
                 let text = format!(
-                    "{label}: encap_source has no meaning in mode dsr, which adds no header: remove it"
+                    "{label}: encap_source has no meaning in mode {mode}, which adds no header: remove it"
                 );
                 self.add(place, &text);
             }
-            Mode::Ipip => {
-                if let (Some(vip), Some(source)) = (vip, source)
-                    && vip.is_ipv4() != source.is_ipv4()
+            Mode::Ipip | Mode::Gue => {
+                if let (Some(backend), Some(source)) = (backend, source)
+                    && backend.is_ipv4() != source.is_ipv4()
                 {
-                    let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
+                    let family = if backend.is_ipv4() { "IPv4" } else { "IPv6" };
                     let text = format!(
-                        "{label}: encap_source {source} is not of the family of {vip}: give an {family} prefix"
+                        "{label}: encap_source {source} is not of the family of {backend}: give an {family} prefix"
                     );
                     self.add(place, &text);
                 }
@@ -232,13 +264,18 @@ impl Judge<'_> {
         raw: &raw::Service,
         mode: Option<Mode>,
         vip: Option<IpAddr>,
+        service_port: Option<u16>,
+        quic: bool,
     ) -> Option<Vec<Backend>> {
         let prefix = format!("{}: ", raw.label);
         self.unique_names(
             &prefix,
             raw.backends.iter().map(|backend| (backend.label.as_str(), &backend.name)),
         );
-        let mut users: HashMap<IpAddr, (&str, Place)> = HashMap::new();
+        let mut users: HashMap<(IpAddr, Option<u16>), (&str, Place)> = HashMap::new();
+        let mut server_ids: HashMap<u16, (&str, Place)> = HashMap::new();
+        let mut family: Option<(IpAddr, Place)> = None;
+        let translates = mode.is_some_and(Mode::translates);
         let mut backends = Vec::new();
         for raw in &raw.backends {
             let label = format!("{prefix}{}", raw.label);
@@ -247,22 +284,43 @@ impl Judge<'_> {
                 self.required(&label, raw.place, "address", &raw.address, |typed| rules::address(typed));
             let weight =
                 self.optional(&label, &raw.weight, rules::DEFAULT_WEIGHT, |typed| rules::weight(*typed));
+            let port = self.optional(&label, &raw.port, service_port, |typed| rules::port(*typed).map(Some));
+            let port = port.and_then(|port| port.or(service_port));
+            if let (Some(typed), Some(mode), false) = (raw.port.given(), mode, translates) {
+                self.meaningless(&label, "port", mode, typed.place);
+            }
+            let other = raw.name.given().map_or(raw.label.as_str(), |name| name.value.as_str());
             if let (Some(address), Some(typed)) = (address, raw.address.given()) {
                 self.backend_address(&label, address, typed.place, mode, vip);
-                if let Some((other, first)) = users.get(&address) {
+                let (first, first_place) = *family.get_or_insert((address, typed.place));
+                if first.is_ipv4() != address.is_ipv4() {
+                    let text = format!(
+                        "{label}: address {address} is not of the family of {first} {}: give all backends of a service one \
+                         family",
+                        line(first_place)
+                    );
+                    self.add(typed.place, &text);
+                }
+                let key = (address, port.filter(|_| translates));
+                if let Some((other, first)) = users.get(&key) {
+                    let at = key.1.map_or(String::new(), |port| format!(", port {port}"));
                     let text =
-                        format!("{label}: address {address} is already used by {other} {}", line(*first));
+                        format!("{label}: address {address}{at} is already used by {other} {}", line(*first));
                     self.add(typed.place, &text);
                 } else {
-                    let other = raw.name.given().map_or(raw.label.as_str(), |name| name.value.as_str());
-                    users.insert(address, (other, typed.place));
+                    users.insert(key, (other, typed.place));
                 }
             }
-            backends.push(name.zip(address).zip(weight).map(|((name, address), weight)| Backend {
-                name,
-                address,
-                weight,
-            }));
+            let server_id = self.server_id(&label, raw, quic, &mut server_ids, other);
+            backends.push(name.zip(address).zip(weight).zip(port).zip(server_id).map(
+                |((((name, address), weight), port), server_id)| Backend {
+                    name,
+                    address,
+                    weight,
+                    port,
+                    server_id,
+                },
+            ));
         }
         let backends: Vec<Backend> = backends.into_iter().collect::<Option<_>>()?;
         if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
@@ -372,7 +430,7 @@ impl Judge<'_> {
         }
     }
 
-    fn required<T, U>(
+    pub(super) fn required<T, U>(
         &mut self,
         label: &str,
         owner: Place,
@@ -390,7 +448,7 @@ impl Judge<'_> {
         }
     }
 
-    fn optional<T, U>(
+    pub(super) fn optional<T, U>(
         &mut self,
         label: &str,
         field: &Field<T>,
@@ -404,7 +462,7 @@ impl Judge<'_> {
         }
     }
 
-    fn checked<T, U>(
+    pub(super) fn checked<T, U>(
         &mut self,
         label: &str,
         typed: &At<T>,
@@ -413,11 +471,11 @@ impl Judge<'_> {
         rule(&typed.value).map_err(|why| self.add(typed.place, &format!("{label}: {why}"))).ok()
     }
 
-    fn add(&mut self, place: Place, text: &str) {
+    pub(super) fn add(&mut self, place: Place, text: &str) {
         self.problems.push(Problem { place: Some(place), text: text.to_owned() });
     }
 }
 
-fn line(place: Place) -> String {
+pub(super) fn line(place: Place) -> String {
     format!("(line {})", place.line)
 }

@@ -29,6 +29,14 @@ pub struct Node {
     pub xdp_mode: XdpMode,
     /// How many slots all Maglev tables may have together.
     pub max_slots: u32,
+    /// Whether ARP and neighbor solicitations for VIPs are answered.
+    pub answer_neighbors: bool,
+    /// How many flows can be remembered at a time, a power of two.
+    pub max_flows: u32,
+    /// How many connections of mode `fullnat` there can be at a time.
+    pub max_nat_flows: u32,
+    /// How many fragmented packets can be under way at a time, a power of two.
+    pub max_fragments: u32,
 }
 
 /// How the XDP program may be attached.
@@ -60,6 +68,24 @@ pub struct Service {
     pub slots: Option<u32>,
     /// Where the outer source address of an encapsulated packet comes from; `None` is the address of the egress interface.
     pub encap_source: Option<Prefix>,
+    /// Which flows are remembered.
+    pub tracking: Tracking,
+    /// A flow that sends nothing for that long has ended, as far as remembering goes; whole seconds, at least one.
+    pub idle_timeout: Duration,
+    /// What becomes of the flows of a backend that dies.
+    pub on_down: OnDown,
+    /// Sources that are let in; if there are any, no others are.
+    pub allow: Vec<Prefix>,
+    /// Sources that are kept out; the longest prefix of both lists decides.
+    pub deny: Vec<Prefix>,
+    /// How many flows one source may begin.
+    pub rate_limit: Option<RateLimit>,
+    /// Whether QUIC connection IDs name the backend.
+    pub quic: bool,
+    /// UDP port that packets of mode `gue` are sent to.
+    pub gue_port: u16,
+    /// Addresses of this node that packets of mode `fullnat` get; not empty there.
+    pub source_addresses: Vec<IpAddr>,
     /// How backends are checked; `None` takes every backend as up.
     pub check: Option<Check>,
     /// In the order of the file; names and addresses are unique within a service.
@@ -82,8 +108,53 @@ pub enum Protocol {
 pub enum Mode {
     /// Direct server return: only the MAC addresses are rewritten; the backend has the VIP on its loopback.
     Dsr,
-    /// An outer IP header of the VIP's own family (RFC 2003, RFC 2473).
+    /// An outer IP header of the backend's family (RFC 2003, RFC 4213, RFC 2473).
     Ipip,
+    /// Outer IP and UDP headers of the backend's family (GUE, variant 1).
+    Gue,
+    /// The backend's address and port; its replies come back through the node.
+    Nat,
+    /// The same, and a source address of the node's.
+    Fullnat,
+}
+
+impl Mode {
+    /// Whether packets get the backend's address and port.
+    #[must_use]
+    pub const fn translates(self) -> bool {
+        matches!(self, Self::Nat | Self::Fullnat)
+    }
+}
+
+/// Which flows of a service are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tracking {
+    /// Those that a change of the backends could move, while it could.
+    Adaptive,
+    /// Every one.
+    Full,
+    /// None: a change moves the flows of the slots that change.
+    Off,
+}
+
+/// What becomes of the flows of a backend that dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDown {
+    /// They go to other backends, which reset them, so that clients begin anew at once.
+    Reset,
+    /// They stay, should the backend come back.
+    Hold,
+}
+
+/// How many flows one source may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Thousandths of a flow a second: a rate of 1/m has no whole number of flows a second.
+    pub per_second_milli: u64,
+    /// Flows that can be saved up, at least 1.
+    pub burst: u32,
 }
 
 /// A server behind a service.
@@ -95,6 +166,10 @@ pub struct Backend {
     pub address: IpAddr,
     /// Share of new flows relative to the other backends; 0 takes no traffic.
     pub weight: u16,
+    /// The port that it listens at: the service's, unless a mode that translates says otherwise.
+    pub port: u16,
+    /// What its QUIC connection IDs say; unique within a service with `quic`, where every backend has one.
+    pub server_id: Option<u16>,
 }
 
 /// A health check: the rule that probes follow.
@@ -140,7 +215,7 @@ pub enum Admin {
 }
 
 /// An address and how many of its leading bits are fixed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
     /// Host bits are zero.
     pub address: IpAddr,
@@ -168,6 +243,28 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::Dsr => "dsr",
             Self::Ipip => "ipip",
+            Self::Gue => "gue",
+            Self::Nat => "nat",
+            Self::Fullnat => "fullnat",
+        })
+    }
+}
+
+impl fmt::Display for Tracking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Adaptive => "adaptive",
+            Self::Full => "full",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl fmt::Display for OnDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reset => "reset",
+            Self::Hold => "hold",
         })
     }
 }
