@@ -95,7 +95,7 @@ pub fn join<S: State>(state: &S, frame: &Frame<'_>, work: &mut Work) -> Course {
     };
     let flags = key_of(frame, packet, &mut work.key);
     match (&work.decision, flags) {
-        (Decision::Reply(_), Some(flags)) => answer_connection(state, work, flags),
+        (Decision::Reply(_), Some(flags)) => return answer_connection(state, work, flags),
         (Decision::Reply(_), None) => work.decision = Decision::Pass(PassReason::NotVip),
         (_, Some(flags)) => {
             let refused = match connect(state, work, flags) {
@@ -159,18 +159,19 @@ fn enter<S: State>(state: &S, decision: &mut Decision) {
 }
 
 /// Finds the connection that a reply in mode `fullnat` belongs to; without one it is the stack's.
-#[inline(always)]
-fn answer_connection<S: State>(state: &S, work: &mut Work, flags: u8) {
-    let Decision::Reply(reply) = &mut work.decision else { return };
+#[inline(never)]
+fn answer_connection<S: State>(state: &S, work: &mut Work, flags: u8) -> Course {
+    let Decision::Reply(reply) = &mut work.decision else { return Course::Leave };
     let Some(known) = state.connection(&work.key).filter(|known| known.reply != 0) else {
         work.decision = Decision::Pass(PassReason::NotVip);
-        return;
+        return Course::Leave;
     };
     renew(state, &work.key, flags);
     let [a, b, c, d] = known.out.ports;
     reply.change.source = Some(End { address: known.out.source, port: [a, b] });
     reply.destination = End { address: known.out.destination, port: [c, d] };
     reply.change.destination = Some(reply.destination);
+    Course::Send
 }
 
 /// What came of looking for a connection.
@@ -219,46 +220,35 @@ fn connect<S: State>(state: &S, work: &mut Work, flags: u8) -> Connected {
     open(state, forward, key, out, flags)
 }
 
-/// Reads what a client's packet says, and tells its TCP flags; of an ICMP error, what the packet says whose answer it quotes.
+/// Reads what a packet says, and tells its TCP flags; of an ICMP error, what the packet says whose answer it quotes.
 #[inline(always)]
 fn key_of(frame: &Frame<'_>, packet: &Packet, key: &mut Tuple) -> Option<u8> {
-    let (l3, l4) = (packet.l3(), packet.l4());
-    match packet.part {
-        Part::Quoted => {
-            let l3 = l4 + 8;
-            let (protocol, l4) = if packet.is_v4 {
-                let ip = frame.get::<Ipv4Hdr>(l3)?;
-                (ip.proto, l3 + usize::from(ip.vihl & 0x0f) * 4)
-            } else {
-                (*frame.get::<u8>(l3 + 6)?, l3 + IPV6_LEN)
-            };
-            let [a, b, c, d] = *frame.get::<[u8; 4]>(l4)?;
-            *key = tuple_of(frame, l3, packet.is_v4, [c, d, a, b], protocol)?;
-            (key.source, key.destination) = (key.destination, key.source);
-            Some(0)
-        }
-        Part::LaterFragment => {
-            *key = tuple_of(frame, l3, packet.is_v4, [0; 4], packet.protocol)?;
-            Some(0)
-        }
-        Part::Transport { .. } => {
-            let ports = *frame.get::<[u8; 4]>(l4)?;
-            *key = tuple_of(frame, l3, packet.is_v4, ports, packet.protocol)?;
-            if packet.protocol == protocol::TCP { frame.get::<u8>(l4 + 13).copied() } else { Some(0) }
-        }
-    }
-}
-
-#[inline(always)]
-fn tuple_of(frame: &Frame<'_>, l3: usize, is_v4: bool, ports: [u8; 4], protocol: u8) -> Option<Tuple> {
-    let (source, destination, family) = if is_v4 {
+    let is_quoted = packet.part == Part::Quoted;
+    let l3 = if is_quoted { packet.l4() + 8 } else { packet.l3() };
+    if packet.is_v4 {
         let ip = frame.get::<Ipv4Hdr>(l3)?;
-        (first_four(ip.src_addr), first_four(ip.dst_addr), 4)
+        key.source = first_four(if is_quoted { ip.dst_addr } else { ip.src_addr });
+        key.destination = first_four(if is_quoted { ip.src_addr } else { ip.dst_addr });
+        key.protocol = ip.proto;
+        key.family = 4;
     } else {
         let ip = frame.get::<Ipv6Hdr>(l3)?;
-        (ip.src_addr, ip.dst_addr, 6)
+        key.source = if is_quoted { ip.dst_addr } else { ip.src_addr };
+        key.destination = if is_quoted { ip.src_addr } else { ip.dst_addr };
+        key.protocol = if is_quoted { ip.next_hdr } else { packet.protocol };
+        key.family = 6;
+    }
+    key.reserved = [0; 2];
+    key.ports = [0; 4];
+    let l4 = match (packet.part, packet.is_v4) {
+        (Part::LaterFragment, _) => return Some(0),
+        (Part::Transport { .. }, _) => packet.l4(),
+        (Part::Quoted, true) => l3 + usize::from(frame.get::<u8>(l3)? & 0x0f) * 4,
+        (Part::Quoted, false) => l3 + IPV6_LEN,
     };
-    Some(Tuple { source, destination, ports, protocol, family, reserved: [0; 2] })
+    let [a, b, c, d] = *frame.get::<[u8; 4]>(l4)?;
+    key.ports = if is_quoted { [c, d, a, b] } else { [a, b, c, d] };
+    if is_quoted || packet.protocol != protocol::TCP { Some(0) } else { frame.get::<u8>(l4 + 13).copied() }
 }
 
 const fn first_four(address: [u8; 4]) -> [u8; 16] {

@@ -19,7 +19,7 @@ use lb_common::commit::{self, commit, commit_flow, has_connection};
 use lb_common::decide::{self, Answer, Course, Decision, Forward, Plain, Tables, Work, plain};
 use lb_common::frame::Frame;
 use lb_common::reason::{DropReason, PassReason};
-use lb_common::rewrite::{answer, rewrite};
+use lb_common::rewrite::{answer as answers, rewrite};
 
 use crate::count::count;
 use crate::maps::{PROGRAMS, WORK};
@@ -171,8 +171,19 @@ pub fn carry_out(ctx: &XdpContext) -> u32 {
             send_to_id::<false>(ctx, &KernelTables(ctx), forward, &work.out, bytes)
         }
         Decision::Reply(reply) => send_reply(ctx, reply, bytes),
-        Decision::Answer(answer) => send_back(ctx, answer, bytes),
+        Decision::Answer(_) => go_on(ctx, program::ANSWER),
         Decision::Pass(_) | Decision::Drop(_) => XDP_PASS,
+    }
+}
+
+/// Sends a packet back as its own answer.
+#[inline(always)]
+pub fn answer(ctx: &XdpContext) -> u32 {
+    let Some(work) = work() else { return XDP_PASS };
+    // SAFETY: `any` has written it, and has called this program.
+    match unsafe { &work.assume_init_ref().decision } {
+        Decision::Answer(answer) => send_back(ctx, answer, len_bytes(ctx)),
+        Decision::Forward(_) | Decision::Reply(_) | Decision::Pass(_) | Decision::Drop(_) => XDP_PASS,
     }
 }
 
@@ -236,7 +247,7 @@ fn send<const PLAIN: bool>(
 /// Back where it came from, as its own answer.
 #[inline(always)]
 fn send_back(ctx: &XdpContext, answer: &Answer, bytes: u64) -> u32 {
-    let size = answer::size(answer);
+    let size = answers::size(answer);
     if let Some(len) = size.len_bytes
         && !set_len(ctx, len as i32, bytes as i32)
     {
@@ -245,7 +256,7 @@ fn send_back(ctx: &XdpContext, answer: &Answer, bytes: u64) -> u32 {
     if size.head_bytes > 0 && !grow_head(ctx, size.head_bytes) {
         return drop_packet(ctx, DropReason::NoHeadroom, bytes);
     }
-    if answer::write(&mut frame(ctx), answer).is_none() {
+    if answers::write(&mut frame(ctx), answer).is_none() {
         return drop_packet(ctx, DropReason::BadLength, bytes);
     }
     count(counters::of_answer(answer.kind()), bytes, false);

@@ -6,7 +6,7 @@
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_ebpf::ingress::{any, carry_out, enter, ingress, join, reply, vip};
+use lb_ebpf::ingress::{answer, any, carry_out, enter, ingress, join, reply, vip};
 
 /// Forwards packets to the backends of their service.
 #[xdp(frags)]
@@ -30,6 +30,12 @@ fn xlb_vip(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 fn xlb_reply(ctx: XdpContext) -> u32 {
     reply(&ctx)
+}
+
+/// Goes on with packets that are answered.
+#[xdp(frags)]
+fn xlb_answer(ctx: XdpContext) -> u32 {
+    answer(&ctx)
 }
 
 /// Goes on with packets of mode `fullnat`.

@@ -54,7 +54,7 @@ pub static SERVERS: HashMap<ServerKey, u32, 32_768, 1> = HashMap::new();
 
 /// The programs that others go on in, at the places of `abi::program`.
 #[btf_map]
-pub static PROGRAMS: ProgramArray<6> = ProgramArray::new();
+pub static PROGRAMS: ProgramArray<7> = ProgramArray::new();
 
 /// What is known of the packet that a CPU works on, one entry.
 #[btf_map]

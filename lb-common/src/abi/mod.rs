@@ -32,8 +32,11 @@ pub mod program {
     pub const SEND: u32 = 4;
     /// Finds the connection of a packet in mode `fullnat`.
     pub const JOIN: u32 = 5;
+    /// Sends a packet back as its own answer.
+    pub const ANSWER: u32 = 6;
     /// Their names, in this order.
-    pub const NAMES: [&str; 6] = ["xlb_any", "xlb_vip", "xlb_reply", "xlb_enter", "xlb_send", "xlb_join"];
+    pub const NAMES: [&str; 7] =
+        ["xlb_any", "xlb_vip", "xlb_reply", "xlb_enter", "xlb_send", "xlb_join", "xlb_answer"];
 }
 
 /// Names of the maps in the BPF object.

@@ -14,7 +14,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lb_common::frame::EthHdr;
 use lb_common::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type, protocol};
-use lb_ebpf::ingress::{any, carry_out, enter, frame, ingress, join, reply, vip};
+use lb_ebpf::ingress::{answer, any, carry_out, enter, frame, ingress, join, reply, vip};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 /// Set at load to make every run of a `bench_` program another flow.
@@ -64,6 +64,12 @@ fn xlb_vip(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 fn xlb_reply(ctx: XdpContext) -> u32 {
     reply(&ctx)
+}
+
+/// Goes on with packets that are answered.
+#[xdp(frags)]
+fn xlb_answer(ctx: XdpContext) -> u32 {
+    answer(&ctx)
 }
 
 /// Goes on with packets of mode `fullnat`.
