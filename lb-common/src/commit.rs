@@ -11,7 +11,7 @@ use crate::abi::connection::{Connection, LimitKey, Tuple, seen};
 use crate::abi::flow::{FlowEntry, WAYS, set_of};
 use crate::abi::node::{MAX_SOURCES, Node};
 use crate::decide::{
-    Answer, Course, Decision, End, FRAGMENT_SECONDS, Forward, Limit, Packet, Part, Tables, Task, View, Work,
+    Answer, Course, Decision, End, FRAGMENT_SECONDS, Forward, Limit, Memory, Packet, Part, Tables, Task, View, Work,
     fragment_now,
 };
 use crate::frame::Frame;
@@ -50,14 +50,22 @@ pub trait State: Tables {
     fn count_event(&self, event: Event);
 }
 
-/// Enters what a decision about a plain packet asks for.
+/// Tells the flow table that a packet of a known flow was seen.
 #[inline(always)]
-pub fn commit_flow<S: State>(state: &S, forward: &mut Forward) {
+pub fn see<S: State>(state: &S, memory: &Memory) {
+    if memory.task == Task::Seen {
+        // Should it have changed meanwhile, somebody else has seen the flow.
+        let _ = state.swap_flow(memory.set, memory.way, memory.old, memory.new);
+    }
+}
+
+/// Enters a flow.
+#[inline(always)]
+fn commit_flow<S: State>(state: &S, forward: &mut Forward) {
     let memory = &forward.memory;
     match memory.task {
         Task::Nothing => {}
-        // Should it have changed meanwhile, somebody else has seen the flow.
-        Task::Seen => drop(state.swap_flow(memory.set, memory.way, memory.old, memory.new)),
+        Task::Seen => see(state, memory),
         Task::Remember => {
             let is_remembered = remember(state, memory.set, memory.new, memory.evict);
             if !is_remembered

@@ -15,7 +15,7 @@ use lb_common::abi::connection::{NO_TUPLE, Tuple};
 use lb_common::abi::counters;
 use lb_common::abi::features::Features;
 use lb_common::abi::program;
-use lb_common::commit::{self, commit, commit_flow, has_connection};
+use lb_common::commit::{self, commit, has_connection};
 use lb_common::decide::{self, Answer, Course, Decision, Forward, Plain, Tables, Work, plain};
 use lb_common::frame::Frame;
 use lb_common::reason::{DropReason, PassReason};
@@ -52,15 +52,11 @@ pub fn ingress(ctx: &XdpContext) -> u32 {
         let frame = frame(ctx);
         let bytes = frame.len_bytes() as u64;
         match plain(&frame, &tables) {
-            Plain::Forward(mut forward, backend) => {
-                let id = forward.id;
+            Plain::Forward(forward, backend) => {
                 if !features().has(Features::DRY_RUN) {
-                    commit_flow(&tables, &mut forward);
+                    commit::see(&tables, &forward.memory);
                 }
-                if forward.id == id {
-                    return send::<true>(ctx, &forward, backend, &NO_TUPLE, bytes);
-                }
-                return send_to_id::<true>(ctx, &tables, &forward, &NO_TUPLE, bytes);
+                return send::<true>(ctx, &forward, backend, &NO_TUPLE, bytes);
             }
             Plain::Pass(reason) => return pass(reason, bytes),
             Plain::Other => {}

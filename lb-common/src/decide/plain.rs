@@ -4,7 +4,7 @@
 //! Every offset is a constant here, which saves additions, comparisons and spilled registers. Whatever is not common is
 //! left to [`any`](super::any), which decides about any packet, and about this one as it is decided here.
 
-use super::{Addressee, Entries, Forward, Packet, Part, Tables, View, addressee, mode_of, track};
+use super::{Addressee, Entries, Forward, Packet, Part, Tables, Task, View, addressee, mode_of, track};
 use crate::abi::backend::{Backend, Mode};
 use crate::abi::features::Features;
 use crate::abi::service::{Address, Endpoint, ServiceEntry, filter, service_flags};
@@ -130,6 +130,10 @@ fn forward<'t, T: Tables>(
     mut packet: Packet,
 ) -> Option<Plain<'t>> {
     let aim = track::aim(view, service, &packet)?;
+    // Finding a place for a flow is a long way to walk for the verifier, and rare.
+    if aim.memory.task == Task::Remember {
+        return None;
+    }
     let backend = &view.node.backends[aim.id.index()];
     let mode = mode_of(backend, view.tables.features()).filter(|mode| *mode != Mode::Fullnat)?;
     if u32::from(packet.length_bytes) + u32::from(mode.overhead_bytes()) > u32::from(backend.mtu_bytes) {
