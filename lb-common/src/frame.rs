@@ -111,10 +111,13 @@ impl<'a> Frame<'a> {
     }
 
     /// Whether the frame has at least that many bytes.
+    ///
+    /// Lengths are compared, not addresses: a length that comes from a packet through a byte swap has no bounds for the verifier
+    /// (6.1 to 6.18, at least), which adds nothing without bounds to the address of a packet.
     #[inline(always)]
     #[must_use]
     pub const fn reaches(&self, len_bytes: usize) -> bool {
-        self.start + len_bytes <= self.end
+        len_bytes <= self.len_bytes()
     }
 
     /// The header at `offset` bytes from the start; `None` when the frame ends before it does.
