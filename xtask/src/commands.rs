@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use crate::{
     bpf, guests, linker,
-    packages::{self, LAB},
+    packages::{self, GUESTS, LAB},
     shell::{self, say},
     workspace,
 };
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) fn setup() -> Result<()> {
     bpf::Builder::ensure()?;
     packages::ensure(LAB, "the lab")?;
+    packages::ensure(GUESTS, "booting other kernels")?;
     say("setup", "complete");
     Ok(())
 }

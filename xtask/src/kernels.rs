@@ -82,7 +82,7 @@ fn download(apt: &Apt, series: &str, root: &Path) -> Result<()> {
     let packages = apt.packages_of(series)?;
     say("setup", format_args!("downloading {}", packages.join(" ")));
     // Made whole under another name, so that a download that was interrupted is not taken for a kernel.
-    let unfinished = root.with_extension("part");
+    let unfinished = root.with_file_name(format!("{series}.part"));
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
@@ -93,13 +93,18 @@ fn download(apt: &Apt, series: &str, root: &Path) -> Result<()> {
         shell::run(Command::new("dpkg").arg("-x").arg(archive?.path()).arg(&unfinished))?;
     }
     fs::remove_dir_all(&archives)?;
-    // Newer packages install below /usr, where depmod does not look.
+    // Newer packages install below /usr, where depmod does not look, and the image beside the modules.
     if unfinished.join("usr/lib/modules").exists() {
         fs::create_dir_all(unfinished.join("lib"))?;
         fs::rename(unfinished.join("usr/lib/modules"), unfinished.join("lib/modules"))?;
     }
     let release = only_entry(&unfinished.join("lib/modules"))?;
     let image = unfinished.join("boot").join(format!("vmlinuz-{release}"));
+    let beside_modules = unfinished.join("lib/modules").join(&release).join("vmlinuz");
+    if beside_modules.exists() {
+        fs::create_dir_all(unfinished.join("boot"))?;
+        fs::rename(&beside_modules, &image)?;
+    }
     ensure!(image.exists(), "the packages {} have no {}", packages.join(" "), image.display());
     let depmod = shell::which("depmod").context("depmod (Debian: kmod) is not there")?;
     shell::run(Command::new(depmod).arg("-b").arg(&unfinished).arg(release))?;

@@ -44,7 +44,7 @@ pub(crate) const LAB: &[Package] = &[
 /// What boots other kernels: the emulator, what unpacks and reads modules, what makes programs small.
 pub(crate) const GUESTS: &[Package] = &[
     Package { name: "qemu-system-x86", proofs: &["qemu-system-x86_64"] },
-    Package { name: "kmod", proofs: &["modprobe"] },
+    Package { name: "kmod", proofs: &["depmod"] },
     Package { name: "xz-utils", proofs: &["xz"] },
     Package { name: "binutils", proofs: &["strip"] },
 ];

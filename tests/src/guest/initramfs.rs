@@ -118,29 +118,46 @@ fn library(line: &str) -> Option<&str> {
 }
 
 fn add_modules(files: &mut BTreeMap<String, Vec<u8>>, kernel: &Kernel) -> Result<()> {
+    let directory = kernel.root.join("lib/modules").join(&kernel.release);
+    let list = directory.join("modules.dep");
+    let list = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     let mut order = String::new();
-    for name in MODULE_NAMES {
-        let mut modprobe = Command::new("modprobe");
-        modprobe.arg("-d").arg(&kernel.root).args(["-S", &kernel.release, "--show-depends", name]);
-        let dependencies = output(&mut modprobe, "kmod")?;
-        // `insmod FILE [PARAMETERS]`, or `builtin NAME`.
-        for file in dependencies.lines().filter_map(|line| line.strip_prefix("insmod ")) {
-            let file = file.split_whitespace().next().context("modprobe has named no file")?;
-            let stem = Path::new(file).file_name().context("a module has a name")?.display().to_string();
-            let path = format!("{MODULES}/{}", stem.trim_end_matches(".xz"));
-            if files.contains_key(&path) {
-                continue;
-            }
-            let module = match stem.ends_with(".xz") {
-                true => run(Command::new("xz").args(["-dc", file]), "xz-utils")?,
-                false => fs::read(file).with_context(|| format!("cannot read {file}"))?,
-            };
-            order += &format!("{path}\n");
-            files.insert(path, module);
-        }
+    for file in load_order(&list, &MODULE_NAMES) {
+        let path = format!("{MODULES}/{}", module_name(file));
+        let file = directory.join(file);
+        let module = match file.extension().is_some_and(|extension| extension == "xz") {
+            true => run(Command::new("xz").arg("-dc").arg(&file), "xz-utils")?,
+            false => fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?,
+        };
+        order += &format!("{path}\n");
+        files.insert(path, module);
     }
     files.insert(format!("{MODULES}/order"), order.into());
     Ok(())
+}
+
+/// The files of modules and of those they need, each behind what it needs, from the lines of modules.dep(5): `FILE: FILES`,
+/// where what is needed first comes last. A module that is not there is one that the kernel has built in.
+fn load_order<'a>(list: &'a str, names: &[&str]) -> Vec<&'a str> {
+    let mut order = Vec::new();
+    for name in names {
+        let line = list.lines().filter_map(|line| line.split_once(':'));
+        let Some((file, needed)) = line.into_iter().find(|(file, _)| module_name(file) == *name) else {
+            continue;
+        };
+        for file in needed.split_whitespace().rev().chain([file]) {
+            if !order.contains(&file) {
+                order.push(file);
+            }
+        }
+    }
+    order
+}
+
+/// The 8021q of `kernel/net/8021q/8021q.ko.xz`.
+fn module_name(file: &str) -> String {
+    let name = file.rsplit_once('/').map_or(file, |(_directory, name)| name);
+    name.split('.').next().unwrap_or(name).replace('-', "_")
 }
 
 fn output(command: &mut Command, package: &str) -> Result<String> {
@@ -170,6 +187,24 @@ mod tests {
         assert_eq!(library("\t/lib64/ld-linux-x86-64.so.2 (0x1)"), Some("/lib64/ld-linux-x86-64.so.2"));
         assert_eq!(library("\tlibgone.so => not found"), None);
         assert_eq!(library("\tnot a dynamic executable"), None);
+    }
+
+    #[test]
+    fn modules_are_loaded_behind_what_they_need() {
+        let list = "kernel/net/llc/llc.ko:\n\
+                    kernel/net/802/stp.ko: kernel/net/llc/llc.ko\n\
+                    kernel/net/bridge/bridge.ko: kernel/net/802/stp.ko kernel/net/llc/llc.ko\n\
+                    kernel/drivers/net/virtio-net.ko.xz: kernel/net/core/failover.ko.xz\n";
+        assert_eq!(
+            load_order(list, &["bridge", "built_in", "virtio_net", "stp"]),
+            [
+                "kernel/net/llc/llc.ko",
+                "kernel/net/802/stp.ko",
+                "kernel/net/bridge/bridge.ko",
+                "kernel/net/core/failover.ko.xz",
+                "kernel/drivers/net/virtio-net.ko.xz",
+            ]
+        );
     }
 
     #[test]
