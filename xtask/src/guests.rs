@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     kernels::{self, Kernel},
-    packages::{self, GUESTS},
+    packages::{self, GUESTS, PEERS},
     shell::{self, say},
     workspace,
 };
@@ -40,15 +40,18 @@ pub(crate) fn matrix(bin: &Path, series: &[String]) -> Result<()> {
     shell::exec(&mut try_all(bin, &kernels))
 }
 
-/// The instruction gate, or with `record` what it compares with.
+/// The instruction gate, or with `record` what it compares with; then whole paths.
 pub(crate) fn instructions(bin: &Path, record: bool) -> Result<()> {
+    packages::ensure(PEERS, "comparing with the kernel's own balancers")?;
     let kernels = get(&[COUNTED.to_owned()])?;
     kernels.iter().try_for_each(|kernel| {
         let mut count = count(bin, kernel);
         if record {
             count.arg("--record");
         }
-        shell::run(&mut count)
+        shell::run(&mut count)?;
+        let mut paths = guests(bin);
+        shell::run(paths.arg("paths").arg(&kernel.root))
     })
 }
 

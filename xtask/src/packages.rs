@@ -49,6 +49,10 @@ pub(crate) const GUESTS: &[Package] = &[
     Package { name: "binutils", proofs: &["strip"] },
 ];
 
+/// What sets up the balancers of the kernel that the bench compares with.
+pub(crate) const PEERS: &[Package] =
+    &[Package { name: "ipvsadm", proofs: &["ipvsadm"] }, Package { name: "nftables", proofs: &["nft"] }];
+
 /// Sees to it that the packages, or what proves them unnecessary, are there.
 pub(crate) fn ensure(packages: &[Package], purpose: &str) -> Result<()> {
     let missing: Vec<&str> = packages.iter().filter(|p| !p.is_there()).map(|p| p.name).collect();

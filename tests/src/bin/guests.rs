@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, thread};
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
-use xlb_tests::guest::{Contents, Kernel, budget::Budget, gate, matrix};
+use xlb_tests::guest::{Contents, Kernel, budget::Budget, gate, matrix, paths};
 
 /// Boots kernels in QEMU; `cargo xtask test` and `cargo xtask bench --instructions` call it.
 #[derive(Debug, Parser)]
@@ -42,6 +42,11 @@ enum Task {
         #[arg(long)]
         record: bool,
     },
+    /// Count a packet's whole way, through xlb and through the kernel's own balancers.
+    Paths {
+        /// Directory of an unpacked kernel.
+        kernel: PathBuf,
+    },
 }
 
 fn main() -> Result<ExitCode> {
@@ -52,6 +57,10 @@ fn main() -> Result<ExitCode> {
         Task::Instructions { kernel, record } => {
             let kernel = Kernel::in_directory(&kernel)?;
             instructions(&kernel, &contents, record)
+        }
+        Task::Paths { kernel } => {
+            print!("{}", paths::run(&Kernel::in_directory(&kernel)?, &contents)?);
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -9,23 +9,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::budget::{Budget, Comparison};
-use super::{Contents, Cost, Job, Kernel, Line, machine};
+use super::{Contents, Cost, Job, Kernel, machine};
 
 /// Counts every case.
 ///
 /// # Errors
 /// QEMU does not start, or the guest did not get to its end, or a program did not do what it is timed for.
 pub fn count(kernel: &Kernel, contents: &Contents) -> Result<Vec<Cost>> {
-    let outcome = machine::run(kernel, contents, Job::Instructions)?;
-    let mut costs = Vec::new();
-    for line in outcome.lines {
-        match line {
-            Line::Cost(cost) => costs.push(cost),
-            Line::Failed { name, why } => bail!("{}: {name}: {why}", kernel.release),
-            Line::Program(_) | Line::Passed { .. } | Line::Done => {}
-        }
-    }
-    Ok(costs)
+    machine::run(kernel, contents, Job::Instructions)?.costs(kernel)
 }
 
 /// How the costs compare with the budget.

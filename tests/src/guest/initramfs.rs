@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use cpio::{NewcBuilder, newc::ModeFileType, write_cpio};
 
-use super::machine::Kernel;
+use super::{Job, machine::Kernel};
 
 /// Where a guest finds the daemon.
 pub(super) const XLB: &str = "/bin/xlb";
@@ -30,11 +30,35 @@ pub struct Contents {
 }
 
 /// Programs of the host, by the path that a guest has them at, and the Debian package.
-const PROGRAMS: [(&str, &str); 3] =
-    [("/bin/ip", "iproute2"), ("/usr/sbin/nginx", "nginx-light"), ("/bin/ethtool", "ethtool")];
+type Programs = &'static [(&'static str, &'static str)];
 
-/// Drivers; what a kernel has built in is left out.
-const MODULE_NAMES: [&str; 4] = ["virtio_pci", "virtio_net", "veth", "bridge"];
+const IP: (&str, &str) = ("/bin/ip", "iproute2");
+const ETHTOOL: (&str, &str) = ("/bin/ethtool", "ethtool");
+const NGINX: (&str, &str) = ("/usr/sbin/nginx", "nginx-light");
+const IPVSADM: (&str, &str) = ("/bin/ipvsadm", "ipvsadm");
+const NFT: (&str, &str) = ("/bin/nft", "nftables");
+
+/// What a job needs: programs, and modules; those that a kernel has built in are left out.
+const fn needs(job: Job) -> (Programs, &'static [&'static str]) {
+    match job {
+        Job::Matrix => (&[IP, ETHTOOL, NGINX], &["virtio_pci", "virtio_net", "veth", "bridge"]),
+        Job::TooOld | Job::Instructions => (&[IP], &["virtio_pci", "virtio_net"]),
+        Job::Paths => (
+            &[IP, ETHTOOL, IPVSADM, NFT],
+            &[
+                "virtio_pci",
+                "virtio_net",
+                "veth",
+                "ip_vs",
+                "ip_vs_rr",
+                "nf_tables",
+                "nft_chain_nat",
+                "nft_nat",
+                "nft_hash",
+            ],
+        ),
+    }
+}
 
 /// nginx asks who root is.
 const ACCOUNTS: [(&str, &str); 2] =
@@ -47,11 +71,12 @@ const EXECUTABLE: u32 = 0o755;
 ///
 /// # Errors
 /// Something that belongs into it is not there.
-pub(super) fn pack(contents: &Contents, kernel: &Kernel) -> Result<Vec<u8>> {
+pub(super) fn pack(contents: &Contents, kernel: &Kernel, job: Job) -> Result<Vec<u8>> {
+    let (programs, modules) = needs(job);
     let mut files = BTreeMap::new();
     add_program(&mut files, "/init", &contents.guest)?;
     add_program(&mut files, XLB, &contents.xlb)?;
-    for (path, package) in PROGRAMS {
+    for (path, package) in programs {
         let file = on_host(path).with_context(|| format!("{path} is not there (Debian: {package})"))?;
         add_program(&mut files, path, &file)?;
     }
@@ -61,7 +86,7 @@ pub(super) fn pack(contents: &Contents, kernel: &Kernel) -> Result<Vec<u8>> {
     for (path, text) in ACCOUNTS {
         files.insert(path.to_owned(), text.into());
     }
-    add_modules(&mut files, kernel)?;
+    add_modules(&mut files, kernel, modules)?;
     archive(files)
 }
 
@@ -117,12 +142,12 @@ fn library(line: &str) -> Option<&str> {
     path.starts_with('/').then_some(path)
 }
 
-fn add_modules(files: &mut BTreeMap<String, Vec<u8>>, kernel: &Kernel) -> Result<()> {
+fn add_modules(files: &mut BTreeMap<String, Vec<u8>>, kernel: &Kernel, names: &[&str]) -> Result<()> {
     let directory = kernel.root.join("lib/modules").join(&kernel.release);
     let list = directory.join("modules.dep");
     let list = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     let mut order = String::new();
-    for file in load_order(&list, &MODULE_NAMES) {
+    for file in load_order(&list, names) {
         let path = format!("{MODULES}/{}", module_name(file));
         let file = directory.join(file);
         let module = match file.extension().is_some_and(|extension| extension == "xz") {

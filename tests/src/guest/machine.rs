@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Contents, Job, Line, initramfs};
+use super::{Contents, Cost, Job, Line, initramfs};
 use crate::lab::process::Process;
 
 /// A kernel unpacked from Debian's packages.
@@ -49,6 +49,21 @@ pub(super) struct Outcome {
     pub(super) took: Duration,
 }
 
+impl Outcome {
+    /// What a guest has counted.
+    pub(super) fn costs(self, kernel: &Kernel) -> Result<Vec<Cost>> {
+        let mut costs = Vec::new();
+        for line in self.lines {
+            match line {
+                Line::Cost(cost) => costs.push(cost),
+                Line::Failed { name, why } => bail!("{}: {name}: {why}", kernel.release),
+                Line::Program(_) | Line::Passed { .. } | Line::Done => {}
+            }
+        }
+        Ok(costs)
+    }
+}
+
 /// A guest that says nothing for as long as this has hung; the longest job takes a fifth of it on an idle machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -59,7 +74,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(super) fn run(kernel: &Kernel, contents: &Contents, job: Job) -> Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
-    fs::write(path("initramfs"), initramfs::pack(contents, kernel)?)?;
+    fs::write(path("initramfs"), initramfs::pack(contents, kernel, job)?)?;
     let begun = Instant::now();
     let mut qemu = qemu(kernel, job, &path("initramfs"), &path("report"));
     qemu.stdin(Stdio::null());

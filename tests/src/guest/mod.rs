@@ -14,6 +14,7 @@ mod initramfs;
 pub mod inside;
 mod machine;
 pub mod matrix;
+pub mod paths;
 
 use std::fmt;
 
@@ -30,6 +31,8 @@ pub enum Job {
     TooOld,
     /// Count the instructions of the bench's cases.
     Instructions,
+    /// Count those of a packet's whole way, through xlb and through the kernel's own balancers.
+    Paths,
 }
 
 impl Job {
@@ -37,7 +40,7 @@ impl Job {
     pub(crate) const fn counts_instructions(self) -> bool {
         match self {
             Self::Matrix | Self::TooOld => false,
-            Self::Instructions => true,
+            Self::Instructions | Self::Paths => true,
         }
     }
 }
@@ -48,6 +51,7 @@ impl fmt::Display for Job {
             Self::Matrix => "matrix",
             Self::TooOld => "too-old",
             Self::Instructions => "instructions",
+            Self::Paths => "paths",
         })
     }
 }
@@ -70,7 +74,7 @@ pub enum Line {
         /// What came of it.
         why: String,
     },
-    /// A packet of a bench case.
+    /// A packet of a bench case, or on its whole way.
     Cost(Cost),
     /// The job is complete. A guest that does not say so has died on the way.
     Done,

@@ -50,9 +50,15 @@ pub(super) fn bring_up() -> Result<()> {
 
 /// Runs `ip`.
 pub(super) fn ip(words: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(words).output().context("ip cannot be started")?;
+    run("ip", words)
+}
+
+/// Runs a program.
+pub(super) fn run(program: &str, words: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(words).output();
+    let output = output.with_context(|| format!("{program} cannot be started"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ip {}: {}", words.join(" "), said.trim());
+    ensure!(output.status.success(), "{program} {}: {}", words.join(" "), said.trim());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod forwarding;
 mod init;
 mod instructions;
+mod paths;
 mod programs;
 mod report;
 mod rows;
@@ -36,5 +37,6 @@ fn work(job: Job, report: &mut Report) -> Result<()> {
         }
         Job::TooOld => too_old::check(report),
         Job::Instructions => instructions::count(report),
+        Job::Paths => paths::count(report),
     }
 }
