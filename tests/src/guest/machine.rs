@@ -43,7 +43,7 @@ impl Kernel {
 
 /// What came of a guest.
 pub(super) struct Outcome {
-    /// What it has said, without [`Line::Done`].
+    /// What it has said.
     pub(super) lines: Vec<Line>,
     /// From power on to power off.
     pub(super) took: Duration,
@@ -69,8 +69,10 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Boots the kernel for one job and waits for its end.
 ///
+/// A guest that did not get to the end of its job has failed with the end of its console, besides what it had found by then.
+///
 /// # Errors
-/// QEMU does not start, or the guest did not get to the end of its job: the error shows the end of its console.
+/// QEMU does not start, or something that belongs into the guest is not there.
 pub(super) fn run(kernel: &Kernel, contents: &Contents, job: Job) -> Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
@@ -81,19 +83,17 @@ pub(super) fn run(kernel: &Kernel, contents: &Contents, job: Job) -> Result<Outc
     let mut process = Process::spawn(&format!("QEMU with {}", kernel.release), qemu, &path("console"))?;
     let ended = process.wait(LIMIT);
     let report = fs::read_to_string(path("report")).unwrap_or_default();
-    let mut lines: Vec<Line> = report
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| serde_json::from_str(line).with_context(|| format!("the guest has said {line:?}")))
-        .collect::<Result<_>>()?;
-    let status = ended.with_context(|| format!("its console:\n{}", process.log()))?;
-    ensure!(status.success(), "QEMU failed ({status}): {}", process.log());
-    if !matches!(lines.pop(), Some(Line::Done)) {
-        bail!(
-            "{}: the guest ended in the midst of job {job}; the end of its console:\n{}",
-            kernel.release,
-            process.log()
-        );
+    // A guest that was cut off may have been so in the midst of a line.
+    let mut lines: Vec<Line> = report.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
+    let why = match ended {
+        Ok(status) if !status.success() => Some(format!("QEMU failed ({status})")),
+        Ok(_) if matches!(lines.last(), Some(Line::Done)) => None,
+        Ok(_) => Some(format!("it ended in the midst of job {job}")),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    if let Some(why) = why {
+        let why = format!("{why}; the end of its console:\n{}", process.log());
+        lines.push(Line::Failed { name: "the guest".to_owned(), why });
     }
     Ok(Outcome { lines, took: begun.elapsed() })
 }

@@ -45,6 +45,9 @@ pub(super) fn bring_up() -> Result<()> {
             .with_context(|| format!("cannot load {path}"))?;
     }
     ip(&["link", "set", "lo", "up"])?;
+    // Nobody is at the other end, who would take what IPv6 asks there.
+    let ipv6 = format!("/proc/sys/net/ipv6/conf/{VIRTIO}/disable_ipv6");
+    fs::write(&ipv6, "1").with_context(|| format!("cannot write {ipv6}"))?;
     ip(&["link", "set", VIRTIO, "up"])
 }
 
