@@ -10,8 +10,8 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    bpf, linker,
-    packages::{self, LAB},
+    bpf, guests, linker,
+    packages::{self, GUESTS, LAB},
     shell::{self, say},
     workspace,
 };
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) fn setup() -> Result<()> {
     bpf::Builder::ensure()?;
     packages::ensure(LAB, "the lab")?;
+    packages::ensure(GUESTS, "booting other kernels")?;
     say("setup", "complete");
     Ok(())
 }
@@ -47,7 +48,8 @@ pub(crate) fn run_on_interface(args: Vec<String>) -> Result<()> {
     shell::exec(Command::new(bin.join("xlb")).arg("run").args(args))
 }
 
-/// All tests. `args` go to `cargo test`; naming a package there replaces the whole workspace.
+/// All tests, then the guests. `args` go to `cargo test`: naming a package there replaces the whole workspace, and any
+/// argument at all leaves the guests out, since it asks for something narrower.
 pub(crate) fn test(args: Vec<String>) -> Result<()> {
     packages::ensure(LAB, "the lab tests")?;
     let bin = build_profile(&[])?;
@@ -56,13 +58,33 @@ pub(crate) fn test(args: Vec<String>) -> Result<()> {
     if !cargo_args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package")) {
         cargo.args(["--workspace", "--exclude", "lb-ebpf"]);
     }
+    let everything = args.is_empty();
     cargo.args(args).env("XLB_BIN", bin.join("xlb"));
     // Where CI says so a test that cannot run has failed.
-    if env::var_os("CI").is_some_and(|ci| !ci.is_empty()) {
+    if require() {
         cargo.env("XLB_REQUIRE", "1");
     }
     say("test", "every test of the workspace");
-    shell::run(&mut cargo)
+    shell::run(&mut cargo)?;
+    if everything { guests::everything(&bin, require()) } else { Ok(()) }
+}
+
+/// The kernel matrix alone, on these kernels.
+pub(crate) fn test_kernels(series: &[String]) -> Result<()> {
+    packages::ensure(LAB, "the lab in a guest")?;
+    guests::matrix(&build_profile(&[])?, series)
+}
+
+/// The bench's cases, in instructions.
+pub(crate) fn bench_instructions(record: bool) -> Result<()> {
+    packages::ensure(LAB, "guests")?;
+    guests::instructions(&build_profile(&[])?, record)
+}
+
+/// Whether this machine has promised that everything can run.
+fn require() -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    is_set("CI") || is_set("XLB_REQUIRE")
 }
 
 /// The bench, optimised.

@@ -6,6 +6,8 @@
 
 mod bpf;
 mod commands;
+mod guests;
+mod kernels;
 mod linker;
 mod lint;
 mod packages;
@@ -40,8 +42,11 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run every test; arguments are passed to `cargo test`
+    /// Run every test, then the guests; arguments are passed to `cargo test`, and leave the guests out
     Test {
+        /// Boot these kernels in QEMU instead, as in 6.1 or 6.12, and try everything there
+        #[arg(long = "kernel", value_name = "SERIES", conflicts_with = "args")]
+        kernels: Vec<String>,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -49,6 +54,12 @@ enum Task {
     Lint,
     /// Time the BPF program; arguments are passed to the bench
     Bench {
+        /// Count instructions in a guest instead, and compare with the recorded budget
+        #[arg(long, conflicts_with = "args")]
+        instructions: bool,
+        /// Record what was counted as the budget
+        #[arg(long, requires = "instructions")]
+        record: bool,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -60,9 +71,11 @@ fn main() -> ExitCode {
         Task::Build => commands::build(),
         Task::Run { time, args } if args.is_empty() => commands::run_lab(time),
         Task::Run { args, .. } => commands::run_on_interface(args),
-        Task::Test { args } => commands::test(args),
+        Task::Test { kernels, args } if kernels.is_empty() => commands::test(args),
+        Task::Test { kernels, .. } => commands::test_kernels(&kernels),
         Task::Lint => lint::lint(),
-        Task::Bench { args } => commands::bench(args),
+        Task::Bench { instructions: true, record, .. } => commands::bench_instructions(record),
+        Task::Bench { args, .. } => commands::bench(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

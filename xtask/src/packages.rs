@@ -41,6 +41,18 @@ pub(crate) const LAB: &[Package] = &[
     Package { name: "curl", proofs: &["curl"] },
 ];
 
+/// What boots other kernels: the emulator, what unpacks and reads modules, what makes programs small.
+pub(crate) const GUESTS: &[Package] = &[
+    Package { name: "qemu-system-x86", proofs: &["qemu-system-x86_64"] },
+    Package { name: "kmod", proofs: &["depmod"] },
+    Package { name: "xz-utils", proofs: &["xz"] },
+    Package { name: "binutils", proofs: &["strip"] },
+];
+
+/// What sets up the balancers of the kernel that the bench compares with.
+pub(crate) const PEERS: &[Package] =
+    &[Package { name: "ipvsadm", proofs: &["ipvsadm"] }, Package { name: "nftables", proofs: &["nft"] }];
+
 /// Sees to it that the packages, or what proves them unnecessary, are there.
 pub(crate) fn ensure(packages: &[Package], purpose: &str) -> Result<()> {
     let missing: Vec<&str> = packages.iter().filter(|p| !p.is_there()).map(|p| p.name).collect();

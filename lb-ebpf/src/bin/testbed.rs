@@ -3,14 +3,17 @@
 //! `BPF_PROG_TEST_RUN` hands a program the packet that its last run has left behind. So a `bench_ipip`
 //! program first takes off the outer header that the run before has written, and every `bench_` program can step to another of
 //! 2^20 flows, before it runs the production code; the floors undo and step alike, and do as little as can be done.
+//!
+//! `generate` is a packet generator for live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), `drop` the end of their way.
 
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "reads a load-time constant and calls helpers")]
 
-use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::bpf_xdp_adjust_head;
-use aya_ebpf::macros::xdp;
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_head};
+use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use lb_common::frame::EthHdr;
 use lb_common::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type, protocol};
@@ -21,6 +24,24 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 #[unsafe(no_mangle)]
 static VARY_FLOW: u8 = 0;
 
+/// How many flows `generate` makes.
+const GENERATED_FLOWS: u64 = 1024;
+
+/// Words of a frame that `generate` writes: headers of Ethernet, IPv4 and UDP, and two bytes more.
+const TEMPLATE_WORDS: usize = 11;
+
+/// Set at load to the beginning of the frames that `generate` sends, as bytes on the wire.
+#[unsafe(no_mangle)]
+static TEMPLATE: [u32; TEMPLATE_WORDS] = [0; TEMPLATE_WORDS];
+
+/// After how many frames `generate` looks at the clock: the kernel sends that many at once.
+const GENERATED_BATCH: u64 = 64;
+
+/// How many frames `generate` has made, and the clock at the first and at the last multiple of `GENERATED_BATCH`. Set to zero
+/// before a run. Nothing outside tells how long the frames took: the system call waits for grace periods of RCU besides.
+#[btf_map]
+static GENERATED: Array<u64, 3> = Array::new();
+
 /// The MAC that bench frames are sent to; the bench tells the tables the same.
 const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
@@ -28,6 +49,54 @@ const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 #[xdp]
 fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
+}
+
+/// Lets nothing through.
+#[xdp]
+fn drop(_ctx: XdpContext) -> u32 {
+    XDP_DROP
+}
+
+/// Sends frames of `TEMPLATE`, each from the next source port.
+///
+/// A page comes back as the receiver has left it, so every byte of the headers is written anew.
+#[xdp]
+fn generate(ctx: XdpContext) -> u32 {
+    write_template(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+fn write_template(ctx: &XdpContext) -> Option<()> {
+    const UDP_SOURCE: usize = ETH_LEN + IPV4_LEN;
+    const FIRST_PORT: u64 = 1024;
+    let number = next_frame()?;
+    let mut frame = frame(ctx);
+    let template = (&raw const TEMPLATE).cast::<u32>();
+    for word in 0..TEMPLATE_WORDS {
+        // SAFETY: inside the array; volatile, so that the value of the loaded object is read and not today's initializer.
+        *frame.get_mut::<[u8; 4]>(4 * word)? = unsafe { template.add(word).read_volatile() }.to_ne_bytes();
+    }
+    let [.., high, low] = (FIRST_PORT + number % GENERATED_FLOWS).to_be_bytes();
+    *frame.get_mut::<[u8; 2]>(UDP_SOURCE)? = [high, low];
+    Some(())
+}
+
+/// The number of the frame, from 0 on; keeps `GENERATED`.
+#[inline(always)]
+fn next_frame() -> Option<u64> {
+    let [made, first, last] = [0, 1, 2].map(|index| GENERATED.get_ptr_mut(index));
+    let (made, first, last) = (made?, first?, last?);
+    // SAFETY: elements of the map; one generator runs at a time, and userspace looks when it has ended.
+    unsafe {
+        let number = *made;
+        *made = number.wrapping_add(1);
+        if number.is_multiple_of(GENERATED_BATCH) {
+            *last = bpf_ktime_get_ns();
+            if number == 0 {
+                *first = *last;
+            }
+        }
+        Some(number)
+    }
 }
 
 /// A backend's side of `ipip`: takes the outer header of IPv4 in IPv4 or IPv6 in IPv6 off.

@@ -10,7 +10,7 @@ pub mod report;
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use lb_userspace::dataplane::kernel::Kernel;
 use serde::Serialize;
 
@@ -76,6 +76,31 @@ pub struct Row {
     pub over_ns: f64,
     /// Instructions of the loaded program.
     pub instructions: u32,
+}
+
+/// Counts what a packet of each floor and of each case costs where the clock counts instructions (QEMU's `-icount shift=0`: one
+/// takes one nanosecond), and hands it on. One program at a time, since nothing else disturbs them there.
+///
+/// # Errors
+/// When a program does not load, or does not do what it is timed for, and those of `found`.
+pub fn costs(effort: Effort, mut found: impl FnMut(String, u32) -> Result<()>) -> Result<()> {
+    let mut cost = |name: String, mut subject: Subject| {
+        for _ in 0..effort.rounds {
+            subject.turn(effort.packets).with_context(|| name.clone())?;
+        }
+        found(name, u32::try_from(subject.best.as_nanos())?)
+    };
+    for floor in Floor::ALL {
+        cost(format!("floor {floor:?}"), floor.subject()?)?;
+    }
+    for case in Case::all() {
+        let name = match case.flows {
+            1 => case.name.to_owned(),
+            flows => format!("{}, {flows} flows", case.name),
+        };
+        cost(name, case.subject()?)?;
+    }
+    Ok(())
 }
 
 /// Times all cases.

@@ -11,7 +11,7 @@ pub mod leftovers;
 mod load;
 mod netns;
 mod network;
-mod process;
+pub(crate) mod process;
 pub mod signals;
 pub mod wait;
 mod web;

@@ -17,7 +17,7 @@ use super::wait;
 
 /// A running process; dropping it kills it and waits for its end.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts it; everything it writes goes to the end of `log`.
-    pub(super) fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
+    pub(crate) fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log);
         let file = file.with_context(|| format!("cannot open {}", log.display()))?;
         let errors = file.try_clone().with_context(|| format!("cannot open {}", log.display()))?;
@@ -39,7 +39,7 @@ impl Process {
     ///
     /// # Errors
     /// It is gone.
-    pub(super) fn signal(&mut self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
         // Once it has been waited for, its number may be somebody else's.
         self.must_run()?;
         let pid = Pid::from_raw(i32::try_from(self.child.id()).context("a process id is positive")?);
@@ -50,7 +50,7 @@ impl Process {
     ///
     /// # Errors
     /// It does not end within `limit`.
-    pub(super) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let Self { child, name, .. } = self;
         wait::regardless(&format!("the end of {name}"), limit, || {
             child.try_wait()?.with_context(|| format!("{name} is running"))
@@ -58,7 +58,7 @@ impl Process {
     }
 
     /// Fails, with the end of its log, if it has ended by itself.
-    pub(super) fn must_run(&mut self) -> Result<()> {
+    pub(crate) fn must_run(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended ({status}): {}", self.name, self.log());
         }
@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// SIGKILL, and wait: what it served is refused from here on.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // Fails if it has ended: just as well.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -74,7 +74,7 @@ impl Process {
 
     /// The end of what it wrote.
     #[must_use]
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         match lines.get(lines.len().saturating_sub(20)..) {
