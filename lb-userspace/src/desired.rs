@@ -118,7 +118,9 @@ fn desired_service(
         .iter()
         .map(|backend| {
             let entry = match next_hops.get(&backend.address) {
-                Some(Ok(next_hop)) if fits_mode(service.mode, next_hop) => {
+                Some(Ok(next_hop))
+                    if carried(service, backend.address) && fits_mode(service.mode, next_hop) =>
+                {
                     Some(entry(service, backend.address, next_hop))
                 }
                 Some(Ok(_) | Err(_)) | None => None,
@@ -146,7 +148,16 @@ fn desired_service(
 pub const fn fits_mode(mode: Mode, next_hop: &NextHop) -> bool {
     match mode {
         Mode::Dsr => next_hop.gateway.is_none(),
-        Mode::Ipip => true,
+        Mode::Ipip | Mode::Gue | Mode::Nat | Mode::Fullnat => true,
+    }
+}
+
+/// Whether the data plane has a way to this backend: until it has the other modes, and an inner packet of another family than
+/// the outer header's, backends there take no traffic.
+const fn carried(service: &Service, backend: IpAddr) -> bool {
+    match service.mode {
+        Mode::Dsr | Mode::Ipip => service.address.is_ipv4() == backend.is_ipv4(),
+        Mode::Gue | Mode::Nat | Mode::Fullnat => false,
     }
 }
 
@@ -191,7 +202,9 @@ fn entry(service: &Service, backend: IpAddr, next_hop: &NextHop) -> abi::Backend
             abi::Mode::IpipV6
         }
         // A next hop's source address has the family of its destination.
-        (Mode::Ipip, IpAddr::V4(_), IpAddr::V6(_)) | (Mode::Ipip, IpAddr::V6(_), IpAddr::V4(_)) => {
+        (Mode::Ipip, IpAddr::V4(_), IpAddr::V6(_))
+        | (Mode::Ipip, IpAddr::V6(_), IpAddr::V4(_))
+        | (Mode::Gue | Mode::Nat | Mode::Fullnat, _, _) => {
             return entry;
         }
     } as u8;

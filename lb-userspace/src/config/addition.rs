@@ -48,7 +48,7 @@ pub fn backend(config: &Config, service: &Service, new: &NewBackend) -> Result<B
             let weighted = service.backends.iter().filter(|other| other.weight > 0).count();
             rules::slots_for(slots, weighted + usize::from(weight > 0))?;
         }
-        Ok(Backend { name, address, weight })
+        Ok(Backend { name, address, port: service.port, server_id: None, weight })
     };
     judge().map_err(|why| format!("service {}: backend {}: {why}", service.name, new.name.escape_debug()))
 }

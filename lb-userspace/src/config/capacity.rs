@@ -69,16 +69,18 @@ fn slots(service: &Service) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
 
     use super::{Blame, check};
-    use crate::model::{Backend, Config, Mode, Node, Protocol, Service, XdpMode};
+    use crate::model::{Backend, Config, Mode, Node, OnDown, Protocol, Service, Tracking, XdpMode};
 
     fn address(number: usize) -> IpAddr {
         Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(number).unwrap()).into()
     }
 
     fn config(interfaces: usize, services: usize, backends: usize, max_slots: u32) -> Config {
-        let backend = |n| Backend { name: format!("b{n}"), address: address(n), weight: 1 };
+        let backend =
+            |n| Backend { name: format!("b{n}"), address: address(n), port: 80, server_id: None, weight: 1 };
         let service = |n| Service {
             name: format!("s{n}"),
             address: address(n),
@@ -87,11 +89,29 @@ mod tests {
             mode: Mode::Dsr,
             slots: Some(1009),
             encap_source: None,
+            gue_port: 6080,
+            source_addresses: Vec::new(),
+            tracking: Tracking::Adaptive,
+            idle_timeout: Duration::from_secs(300),
+            on_down: OnDown::Reset,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            rate_limit: None,
+            quic: false,
             check: None,
             backends: (0..backends).map(backend).collect(),
         };
         let interfaces = (0..interfaces).map(|n| format!("eth{n}")).collect();
-        let node = Node { name: "n".to_owned(), interfaces, xdp_mode: XdpMode::Auto, max_slots };
+        let node = Node {
+            name: "n".to_owned(),
+            interfaces,
+            xdp_mode: XdpMode::Auto,
+            max_slots,
+            answer_neighbors: true,
+            max_flows: 1024,
+            max_nat_flows: 1024,
+            max_fragments: 512,
+        };
         Config { node, services: (0..services).map(service).collect() }
     }
 

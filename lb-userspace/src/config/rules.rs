@@ -97,7 +97,14 @@ pub(super) fn protocol(typed: &str) -> Result<Protocol, String> {
 }
 
 pub(super) fn mode(typed: &str) -> Result<Mode, String> {
-    one_of("mode", typed, &[("dsr", Mode::Dsr), ("ipip", Mode::Ipip)])
+    let known = [
+        ("dsr", Mode::Dsr),
+        ("ipip", Mode::Ipip),
+        ("gue", Mode::Gue),
+        ("nat", Mode::Nat),
+        ("fullnat", Mode::Fullnat),
+    ];
+    one_of("mode", typed, &known)
 }
 
 pub(super) fn xdp_mode(typed: &str) -> Result<XdpMode, String> {

@@ -67,7 +67,13 @@ fn every_key_arrives() {
         port: Some(8080),
     };
     assert_eq!(web.check, Some(check));
-    let web1 = Backend { name: "web1".to_owned(), address: "10.0.0.11".parse().unwrap(), weight: 10 };
+    let web1 = Backend {
+        name: "web1".to_owned(),
+        address: "10.0.0.11".parse().unwrap(),
+        port: 80,
+        server_id: None,
+        weight: 10,
+    };
     assert_eq!(web.backends[0], web1);
     assert_eq!(web.backends[1].weight, 1);
     assert_eq!(
@@ -145,7 +151,16 @@ fn a_new_backend_is_judged_by_the_rules_of_the_file() {
         weight,
     };
     let added = backend(&config, web, &new("web3", "10.0.0.13", 7)).unwrap();
-    assert_eq!(added, Backend { name: "web3".to_owned(), address: "10.0.0.13".parse().unwrap(), weight: 7 });
+    assert_eq!(
+        added,
+        Backend {
+            name: "web3".to_owned(),
+            address: "10.0.0.13".parse().unwrap(),
+            port: 80,
+            server_id: None,
+            weight: 7
+        }
+    );
     let cases = [
         (
             new("web1", "10.0.0.13", 1),
@@ -179,7 +194,13 @@ fn a_new_backend_is_judged_by_the_rules_of_the_file() {
     }
     let mut full = config.clone();
     full.services[0].backends = (0..251)
-        .map(|n| Backend { name: format!("b{n}"), address: [10, 1, 0, n].into(), weight: 1 })
+        .map(|n| Backend {
+            name: format!("b{n}"),
+            address: [10, 1, 0, n].into(),
+            port: 80,
+            server_id: None,
+            weight: 1,
+        })
         .collect();
     let crowded = backend(&full, &full.services[0], &new("web3", "10.0.0.13", 1)).unwrap_err();
     assert!(

@@ -11,9 +11,16 @@ use super::capacity::{self, Blame};
 use super::problem::{Place, Problem};
 use super::raw::{self, At, Field};
 use super::{Overrides, rules};
-use crate::model::{Backend, Check, CheckKind, Config, Mode, Node, Protocol, Service, XdpMode};
+use crate::model::{
+    Backend, Check, CheckKind, Config, Mode, Node, OnDown, Protocol, Service, Tracking, XdpMode,
+};
 
 const DEFAULT_MAX_SLOTS: u32 = 4_194_304;
+const DEFAULT_MAX_FLOWS: u32 = 1_048_576;
+const DEFAULT_MAX_NAT_FLOWS: u32 = 262_144;
+const DEFAULT_MAX_FRAGMENTS: u32 = 8192;
+const DEFAULT_GUE_PORT: u16 = 6080;
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_PATH: &str = "/";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest timeout that is chosen for a check that names none; never longer than its interval.
@@ -89,7 +96,17 @@ impl Judge<'_> {
             self.overriding_interfaces(&overrides.interfaces)
         };
         let (interfaces, places) = interfaces?;
-        Some((Node { name: name?, interfaces, xdp_mode: xdp_mode?, max_slots: max_slots? }, places))
+        let node = Node {
+            name: name?,
+            interfaces,
+            xdp_mode: xdp_mode?,
+            max_slots: max_slots?,
+            answer_neighbors: true,
+            max_flows: DEFAULT_MAX_FLOWS,
+            max_nat_flows: DEFAULT_MAX_NAT_FLOWS,
+            max_fragments: DEFAULT_MAX_FRAGMENTS,
+        };
+        Some((node, places))
     }
 
     fn interfaces(
@@ -162,7 +179,7 @@ impl Judge<'_> {
             self.encap_source_fits(label, typed.place, mode, address, prefix);
         }
         let check = self.check(label, &raw.check);
-        let backends = self.backends(raw, mode, address);
+        let backends = self.backends(raw, mode, address, port);
         if let (Some(typed), Some(Some(slots)), Some(backends)) = (raw.slots.given(), slots, &backends) {
             let weighted = backends.iter().filter(|backend| backend.weight > 0).count();
             self.checked(label, typed, |_| rules::slots_for(slots, weighted));
@@ -175,6 +192,18 @@ impl Judge<'_> {
             mode: mode?,
             slots: slots?,
             encap_source: encap_source?,
+            gue_port: DEFAULT_GUE_PORT,
+            source_addresses: Vec::new(),
+            tracking: match protocol? {
+                Protocol::Tcp => Tracking::Adaptive,
+                Protocol::Udp => Tracking::Full,
+            },
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            on_down: OnDown::Reset,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            rate_limit: None,
+            quic: false,
             check: check?,
             backends: backends?,
         })
@@ -207,13 +236,13 @@ impl Judge<'_> {
         source: Option<IpAddr>,
     ) {
         match mode {
-            Mode::Dsr => {
+            Mode::Dsr | Mode::Nat | Mode::Fullnat => {
                 let text = format!(
-                    "{label}: encap_source has no meaning in mode dsr, which adds no header: remove it"
+                    "{label}: encap_source has no meaning in mode {mode}, which adds no header: remove it"
                 );
                 self.add(place, &text);
             }
-            Mode::Ipip => {
+            Mode::Ipip | Mode::Gue => {
                 if let (Some(vip), Some(source)) = (vip, source)
                     && vip.is_ipv4() != source.is_ipv4()
                 {
@@ -232,6 +261,7 @@ impl Judge<'_> {
         raw: &raw::Service,
         mode: Option<Mode>,
         vip: Option<IpAddr>,
+        port: Option<u16>,
     ) -> Option<Vec<Backend>> {
         let prefix = format!("{}: ", raw.label);
         self.unique_names(
@@ -258,11 +288,9 @@ impl Judge<'_> {
                     users.insert(address, (other, typed.place));
                 }
             }
-            backends.push(name.zip(address).zip(weight).map(|((name, address), weight)| Backend {
-                name,
-                address,
-                weight,
-            }));
+            backends.push(name.zip(address).zip(port).zip(weight).map(
+                |(((name, address), port), weight)| Backend { name, address, port, server_id: None, weight },
+            ));
         }
         let backends: Vec<Backend> = backends.into_iter().collect::<Option<_>>()?;
         if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {

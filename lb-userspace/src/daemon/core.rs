@@ -13,7 +13,7 @@ use crate::config;
 use crate::dataplane::Dataplane;
 use crate::desired::{BackendState, Desired, States, desired};
 use crate::health::{self, Checker, Health, Target};
-use crate::model::{Admin, Backend, Config, Service};
+use crate::model::{Admin, Backend, Config, Node, Service};
 use crate::neighbor::Snapshot;
 use crate::reconcile::{self, Installed, plan};
 
@@ -185,10 +185,11 @@ impl<D: Dataplane> Core<D> {
     /// # Errors
     /// When its tables cannot be had, or it asks for what only a start can do; the one before stays.
     pub(super) fn reload(&mut self, config: Config) -> Result<(), api::Error> {
-        let node = (&config.node.interfaces, config.node.xdp_mode, config.node.max_slots);
-        if node != (&self.config.node.interfaces, self.config.node.xdp_mode, self.config.node.max_slots) {
+        // A name is only a name; everything else of a node takes part in loading and attaching.
+        if config.node != (Node { name: config.node.name.clone(), ..self.config.node.clone() }) {
             return Err(api::Error::Conflict(
-                "interfaces, xdp_mode and max_slots of [node] take effect at start only: restart xlb to change them"
+                "interfaces, xdp_mode, answer_neighbors, max_slots, max_flows, max_nat_flows and max_fragments of [node] \
+                 take effect at start only: restart xlb to change them"
                     .to_owned(),
             ));
         }
@@ -275,7 +276,7 @@ fn answer<T>(reply: api::Reply<T>, result: Result<T, api::Error>) {
 
 fn target(service: &Service, backend: &Backend) -> Option<Target> {
     let check = service.check.clone()?;
-    let port = check.port.unwrap_or(service.port);
+    let port = check.port.unwrap_or(backend.port);
     Some(Target {
         service: service.name.clone(),
         backend: backend.name.clone(),

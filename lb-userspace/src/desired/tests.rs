@@ -1,7 +1,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::*;
-use crate::model::{Backend, Node, XdpMode};
+use crate::model::{Backend, Node, OnDown, Tracking, XdpMode};
 use crate::neighbor::Unresolved;
 
 const NEXT_HOP: NextHop = NextHop {
@@ -18,6 +19,8 @@ fn config(mode: Mode, encap_source: Option<Prefix>) -> Config {
     let backend = |name: &str, last| Backend {
         name: name.to_owned(),
         address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)),
+        port: 80,
+        server_id: None,
         weight: 3,
     };
     Config {
@@ -26,6 +29,10 @@ fn config(mode: Mode, encap_source: Option<Prefix>) -> Config {
             interfaces: vec!["eth0".to_owned()],
             xdp_mode: XdpMode::Native,
             max_slots: 4096,
+            answer_neighbors: true,
+            max_flows: 1024,
+            max_nat_flows: 1024,
+            max_fragments: 512,
         },
         services: vec![Service {
             name: "web".to_owned(),
@@ -35,6 +42,15 @@ fn config(mode: Mode, encap_source: Option<Prefix>) -> Config {
             mode,
             slots: None,
             encap_source,
+            gue_port: 6080,
+            source_addresses: Vec::new(),
+            tracking: Tracking::Adaptive,
+            idle_timeout: Duration::from_secs(300),
+            on_down: OnDown::Reset,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            rate_limit: None,
+            quic: false,
             check: None,
             backends: vec![backend("web1", 11), backend("web2", 12)],
         }],

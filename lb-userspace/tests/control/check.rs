@@ -320,7 +320,11 @@ fn ports_protocols_and_modes() {
     line(8, "port = -1", "8:8: service web: port -1 is out of range: choose one from 1 to 65535");
     line(9, "protocol = \"tpc\"", "9:12: service web: protocol \"tpc\" is unknown: did you mean tcp?");
     line(9, "protocol = \"sctp\"", "9:12: service web: protocol \"sctp\" is unknown: choose tcp or udp");
-    line(10, "mode = \"nat\"", "10:8: service web: mode \"nat\" is unknown: choose dsr or ipip");
+    line(
+        10,
+        "mode = \"tunnel\"",
+        "10:8: service web: mode \"tunnel\" is unknown: choose dsr or ipip or gue or nat or fullnat",
+    );
 }
 
 #[test]
