@@ -94,6 +94,12 @@ pub(super) enum BackendCommand {
         /// Its IP address.
         #[arg(long, value_name = "A")]
         address: String,
+        /// Its port, in the modes nat and fullnat [default: the service's].
+        #[arg(long, value_name = "P", allow_negative_numbers = true)]
+        port: Option<i64>,
+        /// What the connection IDs of a QUIC service call it, 0 to 65535.
+        #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+        server_id: Option<i64>,
         /// Its share of new flows relative to the others, 0 to 1000.
         #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
         weight: i64,

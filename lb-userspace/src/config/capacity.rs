@@ -11,6 +11,9 @@ use lb_common::maglev::table_size;
 
 use crate::model::{Config, Service};
 
+/// Prefixes that the lists of allowed and denied sources may have together; the kernel takes memory for each as it comes.
+const MAX_PREFIXES: usize = 65_536;
+
 /// Which key of `[node]` a problem of capacity belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
@@ -32,6 +35,8 @@ pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
     let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let max_slots = config.node.max_slots;
     let slots: u64 = config.services.iter().map(slots).sum();
+    let prefixes: usize =
+        config.services.iter().map(|service| service.allow.len() + service.deny.len()).sum();
 
     let mut problems = Vec::new();
     if interfaces > MAX_MACS {
@@ -47,6 +52,12 @@ pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
     }
     if backends > most_backends {
         let text = format!("{backends} backends are more than the {most_backends} that one node can have");
+        problems.push((Blame::Nothing, text));
+    }
+    if prefixes > MAX_PREFIXES {
+        let text = format!(
+            "{prefixes} prefixes in allow and deny are more than the {MAX_PREFIXES} that one node can have"
+        );
         problems.push((Blame::Nothing, text));
     }
     if slots > u64::from(max_slots) {
@@ -72,7 +83,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Blame, check};
-    use crate::model::{Backend, Config, Mode, Node, OnDown, Protocol, Service, Tracking, XdpMode};
+    use crate::model::{Backend, Config, Mode, Node, OnDown, Prefix, Protocol, Service, Tracking, XdpMode};
 
     fn address(number: usize) -> IpAddr {
         Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(number).unwrap()).into()
@@ -128,6 +139,19 @@ mod tests {
             let blamed: Vec<Blame> = check(&too_many).into_iter().map(|(blame, _)| blame).collect();
             assert_eq!(blamed, [blame]);
         }
+    }
+
+    #[test]
+    fn the_lists_of_all_services_count_together() {
+        let mut config = config(1, 2, 0, 2048);
+        let prefix = |n| Prefix { address: address(n), length_bits: 32 };
+        config.services[0].allow = (0..40_000).map(prefix).collect();
+        config.services[1].deny = (0..25_536).map(prefix).collect();
+        assert_eq!(check(&config), []);
+        config.services[0].deny.push(prefix(50_000));
+        let text =
+            "65537 prefixes in allow and deny are more than the 65536 that one node can have".to_owned();
+        assert_eq!(check(&config), [(Blame::Nothing, text)]);
     }
 
     #[test]

@@ -234,7 +234,7 @@ pub enum Admin {
 }
 
 /// An address and how many of its leading bits are fixed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
     /// Host bits are zero.
     pub address: IpAddr,

@@ -155,7 +155,13 @@ fn admin(core: &mut Core<Memory>, name: &str, admin: Admin) -> Result<(), api::E
 }
 
 fn add(core: &mut Core<Memory>, service: &str, name: &str, address: &str) -> Result<(), api::Error> {
-    let backend = NewBackend { name: name.to_owned(), address: address.to_owned(), weight: 1 };
+    let backend = NewBackend {
+        name: name.to_owned(),
+        address: address.to_owned(),
+        port: None,
+        server_id: None,
+        weight: 1,
+    };
     ask(core, |reply| Request::AddBackend { service: service.to_owned(), backend, reply })
 }
 
