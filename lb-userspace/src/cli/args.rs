@@ -177,11 +177,30 @@ impl fmt::Display for BackendName {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{BackendName, Cli};
+    use clap::Parser as _;
+
+    use super::{BackendCommand, BackendName, Cli, Command};
 
     #[test]
     fn the_grammar_has_no_contradiction() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_new_backend_may_have_a_port_and_a_server_id() {
+        let typed = |more: &str| {
+            let all = format!("xlb backend add web/web1 --address 10.0.0.1 {more}");
+            match Cli::try_parse_from(all.split_whitespace()).unwrap().command {
+                Command::Backend(BackendCommand::Add { port, server_id, weight, .. }) => {
+                    (port, server_id, weight)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(typed(""), (None, None, 1));
+        assert_eq!(typed("--port 8080 --server-id 7 --weight 3"), (Some(8080), Some(7), 3));
+        // The daemon says what is wrong with a number, in the words of the file.
+        assert_eq!(typed("--port -1 --server-id -1"), (Some(-1), Some(-1), 1));
     }
 
     #[test]

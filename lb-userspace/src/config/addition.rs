@@ -58,7 +58,7 @@ fn fits_service(service: &Service, new: &Backend) -> Result<(), String> {
     rules::same_family(mode, service.address, new.address)?;
     match (others.first(), service.encap_source) {
         (Some(first), _) => rules::one_family(mode, new.address, (&first.name, first.address), "")?,
-        (None, Some(source)) => rules::encap_family(source, (&new.name, new.address), "")?,
+        (None, Some(source)) => rules::family_of_source(new.address, source)?,
         (None, None) => (),
     }
     if others.iter().any(|other| other.name == new.name) {

@@ -310,6 +310,17 @@ fn a_new_backend_is_judged_by_the_rules_of_the_file() {
 }
 
 #[test]
+fn a_new_backend_may_leave_out_what_has_a_default() {
+    let new: NewBackend = serde_json::from_str(r#"{"name": "b", "address": "10.0.0.1"}"#).unwrap();
+    assert_eq!((new.port, new.server_id, new.weight), (None, None, 1));
+    // A daemon that does not know these keys is not asked for them.
+    assert_eq!(serde_json::to_string(&new).unwrap(), r#"{"name":"b","address":"10.0.0.1","weight":1}"#);
+    let new = NewBackend { port: Some(8080), server_id: Some(7), ..new };
+    let text = serde_json::to_string(&new).unwrap();
+    assert_eq!(serde_json::from_str::<NewBackend>(&text).unwrap(), new, "{text}");
+}
+
+#[test]
 fn a_new_backend_is_judged_by_its_mode_and_by_the_other_services() {
     let config = read(FULL).unwrap().config;
     let new = |address: &str, port, server_id| NewBackend {
@@ -369,7 +380,7 @@ fn a_new_backend_is_judged_by_its_mode_and_by_the_other_services() {
         (
             "lone",
             new("10.0.0.13", None, Some(1)),
-            "encap_source fd00::/64 is not of the family of 10.0.0.13, the address of new: give an IPv4 prefix",
+            "address 10.0.0.13 is not of the family of encap_source fd00::/64: give the backend's IPv6 address",
         ),
         (
             "sql",

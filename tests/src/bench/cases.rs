@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lb_userspace::config::{Overrides, parse};
 use lb_userspace::dataplane::kernel::{self, Kernel};
 use lb_userspace::desired::{BackendState, Desired, States, desired};
@@ -117,6 +117,7 @@ impl Case {
             (Mode::Dsr, Frame::V6) => (testbed("bench_plain_v6", true)?, Frame::V6.to_vip()),
             (Mode::Ipip, Frame::V4) => (testbed("bench_ipip_v4", vary)?, Frame::V4.wrapped()),
             (Mode::Ipip, Frame::V6) => (testbed("bench_ipip_v6", vary)?, Frame::V6.wrapped()),
+            (Mode::Gue | Mode::Nat | Mode::Fullnat, _) => bail!("no case times mode {}", self.mode),
         };
         install(&mut kernel, &tables(self.mode, 100, ""))?;
         Ok(Subject::new(kernel, frame, if self.to_vip { action::TX } else { action::PASS }))

@@ -19,8 +19,8 @@ pub(super) use numbers::{
 };
 pub(super) use slots::{node_slots, slots, slots_for};
 pub(super) use together::{
-    ModeKey, already_answers, already_used, encap_family, has_meaning, knows_new_flows, not_a_source,
-    not_a_vip, one_family, quic_fits, same_family, server_id_fits, server_id_used, source_family, source_of,
-    sources_family,
+    ModeKey, already_answers, already_used, encap_family, family_of_source, has_meaning, knows_new_flows,
+    not_a_source, not_a_vip, one_family, quic_fits, same_family, server_id_fits, server_id_used,
+    source_family, source_of, sources_family,
 };
 pub(super) use words::{mode, on_down, one_of, protocol, tracking, xdp_mode};

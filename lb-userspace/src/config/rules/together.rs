@@ -100,6 +100,17 @@ pub(in crate::config) fn sources_family(key: &str, vip: IpAddr, prefix: Prefix) 
     Err(format!("{key} {prefix} is not of the family of {vip}: give an {} prefix", family(vip)))
 }
 
+/// What the address of a service's first backend must have in common with an `encap_source` that is there already.
+pub(in crate::config) fn family_of_source(backend: IpAddr, source: Prefix) -> Result<(), String> {
+    if source.address.is_ipv4() == backend.is_ipv4() {
+        return Ok(());
+    }
+    Err(format!(
+        "address {backend} is not of the family of encap_source {source}: give the backend's {} address",
+        family(source.address)
+    ))
+}
+
 /// Why a backend may not have the address of a service.
 pub(in crate::config) fn not_a_vip(address: IpAddr, service: &str, line: &str) -> String {
     format!(

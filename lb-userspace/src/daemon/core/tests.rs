@@ -535,3 +535,14 @@ fn frames_for_the_interface_are_for_the_node() {
     let mac = lb_common::abi::control::mac_word([2, 0, 0, 0], [0, 0xaa]);
     assert_eq!(control.macs.iter().filter(|word| **word == mac).count(), 1);
 }
+
+#[test]
+fn a_probe_goes_to_the_port_that_the_backend_has() {
+    let mut service = checked(config([1])).services.remove(0);
+    service.mode = Mode::Nat;
+    service.backends[0].port = 8080;
+    let probed = |service: &Service| target(service, &service.backends[0]).map(|target| target.address);
+    assert_eq!(probed(&service), Some(SocketAddr::new(ip(1), 8080)));
+    service.check.as_mut().unwrap().port = Some(9090);
+    assert_eq!(probed(&service), Some(SocketAddr::new(ip(1), 9090)));
+}
