@@ -18,7 +18,6 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod wishes;
 
 use std::collections::BTreeMap;
 use std::path::Path;

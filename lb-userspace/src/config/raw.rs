@@ -50,15 +50,15 @@ pub(super) struct Node {
     pub(super) interfaces: Field<Vec<At<String>>>,
     /// `native` (default), `generic` or `auto`.
     pub(super) xdp_mode: Field<String>,
-    /// Default 4194304.
-    pub(super) max_slots: Field<i64>,
     /// Default true.
     pub(super) answer_neighbors: Field<bool>,
-    /// Default 1048576.
+    /// Default 4194304.
+    pub(super) max_slots: Field<i64>,
+    /// A power of two, default 1048576.
     pub(super) max_flows: Field<i64>,
     /// Default 262144.
     pub(super) max_nat_flows: Field<i64>,
-    /// Default 8192.
+    /// A power of two, default 8192.
     pub(super) max_fragments: Field<i64>,
 }
 
@@ -78,25 +78,25 @@ pub(super) struct Service {
     pub(super) slots: Field<i64>,
     /// `ipip` and `gue` only; by default the address of the interface that packets leave by.
     pub(super) encap_source: Field<String>,
-    /// `gue` only; default 6080.
+    /// `gue` only, default 6080.
     pub(super) gue_port: Field<i64>,
     /// `fullnat` only, and required there.
     pub(super) source_addresses: Field<Vec<At<String>>>,
-    /// `adaptive` (default of TCP), `full` (default of UDP) or `off`.
+    /// `adaptive`, `full` or `off`; by default `adaptive` for `tcp` and `full` for `udp`.
     pub(super) tracking: Field<String>,
     /// Default `5m`.
     pub(super) idle_timeout: Field<String>,
     /// `reset` (default) or `hold`.
     pub(super) on_down: Field<String>,
-    /// Default: everybody.
+    /// By default everybody.
     pub(super) allow: Field<Vec<At<String>>>,
-    /// Default: nobody.
+    /// By default nobody.
     pub(super) deny: Field<Vec<At<String>>>,
     /// By default there is none.
     pub(super) rate_limit: Field<String>,
-    /// By default what the rate gives in one second, but at least 1.
+    /// Only with `rate_limit`; by default what it lets through in a second, at least 1.
     pub(super) rate_burst: Field<i64>,
-    /// `udp` only; default false.
+    /// `udp` only, default false.
     pub(super) quic: Field<bool>,
     /// By default backends are not checked, and taken as up.
     pub(super) check: Field<Check>,
@@ -119,7 +119,7 @@ pub(super) struct Check {
     pub(super) rise: Field<i64>,
     /// Default 3.
     pub(super) fall: Field<i64>,
-    /// By default the service's port.
+    /// By default the backend's port.
     pub(super) port: Field<i64>,
 }
 
@@ -132,12 +132,19 @@ pub(super) struct Backend {
     /// Required, like `address`.
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    /// `nat` and `fullnat` only; by default the service's port.
+    pub(super) port: Field<i64>,
+    /// `quic` services only, and required there.
+    pub(super) server_id: Field<i64>,
     /// 0 to 1000, default 1.
     pub(super) weight: Field<i64>,
-    /// `nat` and `fullnat` only; by default the service's.
-    pub(super) port: Field<i64>,
-    /// Services with `quic` only, and required there.
-    pub(super) server_id: Field<i64>,
+}
+
+impl Backend {
+    /// How messages call it beside its siblings: by its name if it has one.
+    pub(super) fn called(&self) -> &str {
+        self.name.given().map_or(self.label.as_str(), |name| name.value.as_str())
+    }
 }
 
 /// Reads `text`; what is wrong with its syntax, keys and types is added to `problems`.
@@ -184,8 +191,8 @@ impl Reader<'_> {
             name: self.string("node: ", table, "name", "lb1"),
             interfaces: self.strings("node: ", table, "interfaces", "[\"eth0\"]"),
             xdp_mode: self.string("node: ", table, "xdp_mode", "native"),
-            max_slots: self.integer("node: ", table, "max_slots", 4_194_304),
             answer_neighbors: self.boolean("node: ", table, "answer_neighbors"),
+            max_slots: self.integer("node: ", table, "max_slots", 4_194_304),
             max_flows: self.integer("node: ", table, "max_flows", 1_048_576),
             max_nat_flows: self.integer("node: ", table, "max_nat_flows", 262_144),
             max_fragments: self.integer("node: ", table, "max_fragments", 8192),
@@ -209,12 +216,12 @@ impl Reader<'_> {
             slots: self.integer(&prefix, table, "slots", 65_537),
             encap_source: self.string(&prefix, table, "encap_source", "172.16.0.0/16"),
             gue_port: self.integer(&prefix, table, "gue_port", 6080),
-            source_addresses: self.strings(&prefix, table, "source_addresses", "[\"10.0.0.2\"]"),
-            tracking: self.string(&prefix, table, "tracking", "adaptive"),
+            source_addresses: self.strings(&prefix, table, "source_addresses", "[\"10.0.0.100\"]"),
+            tracking: self.string(&prefix, table, "tracking", "full"),
             idle_timeout: self.string(&prefix, table, "idle_timeout", "5m"),
             on_down: self.string(&prefix, table, "on_down", "reset"),
             allow: self.strings(&prefix, table, "allow", "[\"198.51.100.0/24\"]"),
-            deny: self.strings(&prefix, table, "deny", "[\"203.0.113.0/24\"]"),
+            deny: self.strings(&prefix, table, "deny", "[\"198.51.100.0/24\"]"),
             rate_limit: self.string(&prefix, table, "rate_limit", "100/s"),
             rate_burst: self.integer(&prefix, table, "rate_burst", 200),
             quic: self.boolean(&prefix, table, "quic"),
@@ -248,9 +255,9 @@ impl Reader<'_> {
             place: at.place,
             name: self.string(&prefix, table, "name", "web1"),
             address: self.string(&prefix, table, "address", "10.0.0.11"),
-            weight: self.integer(&prefix, table, "weight", 1),
             port: self.integer(&prefix, table, "port", 8080),
-            server_id: self.integer(&prefix, table, "server_id", 1),
+            server_id: self.integer(&prefix, table, "server_id", 7),
+            weight: self.integer(&prefix, table, "weight", 1),
             label,
         }
     }
@@ -268,7 +275,7 @@ impl Reader<'_> {
     }
 
     fn boolean(&mut self, prefix: &str, table: &DeTable<'_>, key: &str) -> Field<bool> {
-        self.field(prefix, table, key, "true or false", |value| value.as_bool())
+        self.field(prefix, table, key, "true or false", DeValue::as_bool)
     }
 
     fn strings(
@@ -365,8 +372,8 @@ const NODE_KEYS: [&str; 8] = [
     "name",
     "interfaces",
     "xdp_mode",
-    "max_slots",
     "answer_neighbors",
+    "max_slots",
     "max_flows",
     "max_nat_flows",
     "max_fragments",
@@ -392,7 +399,7 @@ const SERVICE_KEYS: [&str; 19] = [
     "check",
     "backend",
 ];
-const BACKEND_KEYS: [&str; 5] = ["name", "address", "weight", "port", "server_id"];
+const BACKEND_KEYS: [&str; 5] = ["name", "address", "port", "server_id", "weight"];
 const CHECK_KEYS: [&str; 8] = ["kind", "path", "host", "interval", "timeout", "rise", "fall", "port"];
 
 fn label(noun: &str, number: usize, table: &DeTable<'_>) -> String {

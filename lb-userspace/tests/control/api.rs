@@ -17,7 +17,7 @@ use super::support;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn new(name: &str, address: &str) -> NewBackend {
-    NewBackend { name: name.to_owned(), address: address.to_owned(), weight: 3 }
+    NewBackend { name: name.to_owned(), address: address.to_owned(), port: None, server_id: None, weight: 3 }
 }
 
 /// Status and words of a refusal.
