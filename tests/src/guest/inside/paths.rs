@@ -219,7 +219,7 @@ fn xlb() -> Result<Kernel> {
     let options = world::options();
     let mut kernel = Kernel::load(&options)?;
     let mut installed = Installed::empty(options.sizes.slots);
-    let desired = desired(&config, &states, &next_hops, vec![(INGRESS, NODE_MAC)]);
+    let desired = desired(&config, &states, &next_hops, vec![(world::INGRESS, NODE_MAC)]);
     plan(&mut installed, &desired, 1)?.apply(&mut kernel, &mut installed)?;
     kernel.attach(IN, XdpMode::Native)?;
     Ok(kernel)
