@@ -190,12 +190,11 @@ mod tests {
     fn a_new_backend_may_have_a_port_and_a_server_id() {
         let typed = |more: &str| {
             let all = format!("xlb backend add web/web1 --address 10.0.0.1 {more}");
-            match Cli::try_parse_from(all.split_whitespace()).unwrap().command {
-                Command::Backend(BackendCommand::Add { port, server_id, weight, .. }) => {
-                    (port, server_id, weight)
-                }
-                other => panic!("{other:?}"),
-            }
+            let command = Cli::try_parse_from(all.split_whitespace()).unwrap().command;
+            let Command::Backend(BackendCommand::Add { port, server_id, weight, .. }) = command else {
+                panic!("{command:?}")
+            };
+            (port, server_id, weight)
         };
         assert_eq!(typed(""), (None, None, 1));
         assert_eq!(typed("--port 8080 --server-id 7 --weight 3"), (Some(8080), Some(7), 3));
