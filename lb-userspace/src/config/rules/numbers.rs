@@ -227,6 +227,7 @@ mod tests {
                 power_of_two("max", -1, &range).is_err() && power_of_two("max", 1 << 40, &range).is_err()
             );
             for typed in (first..4 * first).chain([last - 1, last]) {
+                assert_eq!(judged(typed).is_ok(), typed.is_power_of_two(), "{typed}");
                 if let Err(text) = judged(typed) {
                     let next = text.rsplit(' ').next().unwrap().parse().unwrap();
                     assert_eq!(judged(next), Ok(typed.next_power_of_two()), "{text}");
