@@ -109,7 +109,8 @@ async fn bad_requests_are_answered_with_a_sentence() {
             "{\"name\": \"x\", \"wieght\": 1}",
             400,
             &format!(
-                "{not_json} unknown field `wieght`, expected one of `name`, `address`, `weight` at line 1 column 22"
+                "{not_json} unknown field `wieght`, expected one of `name`, `address`, `port`, `server_id`, `weight` at \
+                 line 1 column 22"
             ),
         ),
         (
