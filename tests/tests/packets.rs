@@ -100,13 +100,7 @@ fn expect_equal(expected: &Outcome, got: &Outcome) -> Result<(), Failed> {
     if expected == got {
         return Ok(());
     }
-    Err(format!("expected {}\n     got {}", show(expected), show(got)).into())
-}
-
-fn show(outcome: &Outcome) -> String {
-    let frame: Vec<String> =
-        outcome.frame.chunks(2).map(|pair| pair.iter().map(|b| format!("{b:02x}")).collect()).collect();
-    format!("action {} counter {} frame {}", outcome.action, outcome.counter, frame.join(" "))
+    Err(format!("expected {expected}\n     got {got}").into())
 }
 
 /// Frames of every length from `shortest` to 200 bytes, cut from real ones or random: passed or dropped for a reason, or
@@ -134,7 +128,7 @@ fn every_length(
             let has_reason = outcome.counter < 2 * MAX_REASONS;
             if !has_reason || !matches!(outcome.action, action::PASS | action::DROP) || outcome.frame != frame
             {
-                return Err(format!("{len} bytes: {}", show(&outcome)).into());
+                return Err(format!("{len} bytes: {outcome}").into());
             }
         }
     }
@@ -151,7 +145,7 @@ fn random_on_host(world: &World<Memory>, count: usize) -> Result<(), Failed> {
             forwarded += 1;
             unharmed(&frame, &outcome)?;
         } else if outcome.frame != frame {
-            return Err(format!("a frame that is not forwarded was changed: {}", show(&outcome)).into());
+            return Err(format!("a frame that is not forwarded was changed: {outcome}").into());
         }
     }
     // A fuzzer whose frames all die at the door tests the door.
@@ -206,7 +200,7 @@ fn unharmed(frame: &[u8], outcome: &Outcome) -> Result<(), Failed> {
     let grown = outcome.frame.len() - frame.len();
     let inner = frame.len() - 22;
     let kept = outcome.frame[outcome.frame.len() - inner..] == frame[22..];
-    if kept && matches!(grown, 0 | 20 | 40) { Ok(()) } else { Err(show(outcome).into()) }
+    if kept && matches!(grown, 0 | 20 | 40) { Ok(()) } else { Err(outcome.to_string().into()) }
 }
 
 fn random_against_host(host: &World<Memory>, kernel: &mut World<Kernel>, count: usize) -> Result<(), Failed> {
@@ -219,7 +213,7 @@ fn random_against_host(host: &World<Memory>, kernel: &mut World<Kernel>, count: 
         if (expected.action, &expected.frame) != (got.action, &got.frame) {
             let got = Outcome { action: got.action, frame: got.frame, counter: expected.counter };
             let input = Outcome { action: 0, frame, counter: 0 };
-            let text = format!("frame {number} of seed {seed}\n      in {}", show(&input));
+            let text = format!("frame {number} of seed {seed}\n      in {input}");
             return expect_equal(&expected, &got)
                 .map_err(|e| format!("{text}\n{}", e.message().unwrap_or("")).into());
         }

@@ -1,5 +1,7 @@
 //! The golden table, and how one row is run.
 
+use std::fmt;
+
 use lb_common::abi::counters::{self, Counter};
 use lb_common::decide::{Decision, decide};
 use lb_common::frame::Frame;
@@ -63,6 +65,17 @@ pub struct Outcome {
     pub frame: Vec<u8>,
     /// Index of the one counter that counted it.
     pub counter: u32,
+}
+
+impl fmt::Display for Outcome {
+    /// One line, the frame in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "action {} counter {} frame", self.action, self.counter)?;
+        self.frame.chunks(2).try_for_each(|pair| {
+            f.write_str(" ")?;
+            pair.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        })
+    }
 }
 
 /// Runs a frame through the host's tables.

@@ -18,7 +18,7 @@ use lb_userspace::config::{Overrides, parse};
 use lb_userspace::dataplane::kernel::Kernel;
 use lb_userspace::desired::{BackendState, States, desired};
 use lb_userspace::model::XdpMode;
-use lb_userspace::neighbor::NextHop;
+use lb_userspace::neighbor::{NextHop, format_mac};
 use lb_userspace::reconcile::{Installed, plan};
 use nix::net::if_::if_nametoindex;
 
@@ -87,7 +87,7 @@ fn lay_cables() -> Result<()> {
     for (one, mac, other, other_mac) in
         [(SOURCE, [2, 0, 0, 0, 0, 2], IN, NODE_MAC), (OUT, OUT_MAC, BACKEND, BACKEND_MAC)]
     {
-        let (mac, other_mac) = (mac_text(mac), mac_text(other_mac));
+        let (mac, other_mac) = (format_mac(mac), format_mac(other_mac));
         let link = ["link", "add", one, "address", &mac, "up", "type", "veth"];
         ip(&[&link[..], &["peer", "name", other, "address", &other_mac]].concat())?;
         ip(&["link", "set", other, "up"])?;
@@ -95,14 +95,10 @@ fn lay_cables() -> Result<()> {
     ip(&["address", "add", "10.0.0.1/24", "dev", IN])?;
     ip(&["address", "add", &format!("{OUT_ADDRESS}/24"), "dev", OUT])?;
     for backend in BACKENDS {
-        let (backend, mac) = (backend.to_string(), mac_text(BACKEND_MAC));
+        let (backend, mac) = (backend.to_string(), format_mac(BACKEND_MAC));
         ip(&["neighbor", "add", &backend, "lladdr", &mac, "dev", OUT, "nud", "permanent"])?;
     }
     Ok(())
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Attaches a program of the testbed for as long as what is returned lives.

@@ -3,7 +3,7 @@
 use anyhow::{Error, Result, ensure};
 
 use super::report::Report;
-use crate::packets::rows::{Outcome, rows, run_in_kernel, watched_counters};
+use crate::packets::rows::{rows, run_in_kernel, watched_counters};
 use crate::packets::world::World;
 
 pub(super) fn check(report: &mut Report) -> Result<()> {
@@ -12,15 +12,10 @@ pub(super) fn check(report: &mut Report) -> Result<()> {
     for row in rows() {
         let expected = row.fate.outcome(&world, &row.frame);
         let result = run_in_kernel(&mut world, &row.frame, &watched).map_err(Error::msg).and_then(|got| {
-            ensure!(got == expected, "expected {}, got {}", show(&expected), show(&got));
+            ensure!(got == expected, "expected {expected}, got {got}");
             Ok(())
         });
         report.result(&format!("row {}", row.name), result)?;
     }
     Ok(())
-}
-
-fn show(outcome: &Outcome) -> String {
-    let frame: String = outcome.frame.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("action {} counter {} frame {frame}", outcome.action, outcome.counter)
 }
