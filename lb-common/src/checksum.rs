@@ -33,6 +33,41 @@ pub const fn complement(sum: u32) -> u16 {
     !fold(sum)
 }
 
+/// Sum of four bytes as big-endian words.
+#[inline(always)]
+#[must_use]
+pub const fn sum4(bytes: [u8; 4]) -> u32 {
+    let word = u32::from_be_bytes(bytes);
+    (word >> 16) + (word & 0xffff)
+}
+
+/// Sum of an address of sixteen bytes as big-endian words.
+#[inline(always)]
+#[must_use]
+pub const fn sum16(bytes: &[u8; 16]) -> u32 {
+    let mut sum = 0;
+    let mut at = 0;
+    while at < 16 {
+        sum += sum4([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        at += 4;
+    }
+    sum
+}
+
+/// What has to be added to a sum when words whose sum is `old` become words whose sum is `new` (RFC 1624).
+#[inline(always)]
+#[must_use]
+pub const fn difference(old: u32, new: u32) -> u16 {
+    fold(new + (!fold(old)) as u32)
+}
+
+/// A checksum field after the sum it covers has grown by `difference` (RFC 1624, equation 3).
+#[inline(always)]
+#[must_use]
+pub const fn update(field: [u8; 2], difference: u16) -> [u8; 2] {
+    complement((!u16::from_be_bytes(field)) as u32 + difference as u32).to_be_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +84,18 @@ mod tests {
         assert_eq!(fold(0xffff_ffff), 0xffff);
         assert_eq!(fold(0x0001_ffff), 0x0001);
         assert_eq!(fold(sum(&[0xff])), 0xff00);
+    }
+
+    #[test]
+    fn an_updated_field_is_a_computed_one() {
+        let mut header =
+            [0x45, 0, 0, 0x3c, 0x1c, 0x46, 0x40, 0, 0x40, 6, 0xb1, 0xe6, 172, 16, 10, 99, 172, 16, 10, 12];
+        let change = difference(sum4([172, 16, 10, 12]), sum4([10, 0, 255, 1]));
+        let field = update([0xb1, 0xe6], change);
+        header[16..].copy_from_slice(&[10, 0, 255, 1]);
+        header[10..12].copy_from_slice(&field);
+        assert_eq!(fold(sum(&header)), 0xffff);
+        assert_eq!(sum16(&[0xff; 16]), 8 * 0xffff);
     }
 
     #[test]

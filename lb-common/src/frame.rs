@@ -1,7 +1,7 @@
 //! A cursor over the bytes of one frame that works on a live packet in the kernel and on a buffer on the host.
 //!
 //! The verifier follows a packet pointer only through comparisons with `data_end`; a slice made from both is rejected.
-//! So a frame is two addresses, and every header is reached through [`Frame::get`], which compares before it points.
+//! So a frame is two addresses, between which its first (and nearly always only) piece lies, and every header is reached through [`Frame::get`], which compares before it points.
 
 #![expect(
     unsafe_code,
@@ -75,12 +75,15 @@ macro_rules! wire {
 }
 wire!(EthHdr, VlanHdr, Ipv4Hdr, Ipv6Hdr, TcpHdr, UdpHdr);
 wire!(Macs, Head<5>, Head<10>);
-wire!([u8; 2], [u8; 4], [u8; 8], [[u8; 4]; 5], [[u8; 4]; 10]);
+wire!(Head<7>, Head<12>);
+wire!(u8, [u8; 2], [u8; 4], [u8; 6], [u8; 8], [u8; 14], [u8; 16]);
+wire!([[u8; 4]; 5], [[u8; 4]; 7], [[u8; 4]; 10], [[u8; 4]; 12]);
 
 /// The bytes of one frame, from the Ethernet header on.
 pub struct Frame<'a> {
     start: usize,
     end: usize,
+    len_bytes: usize,
     bytes: PhantomData<&'a mut [u8]>,
 }
 
@@ -92,7 +95,15 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     #[must_use]
     pub const unsafe fn from_addresses(start: usize, end: usize) -> Self {
-        Self { start, end, bytes: PhantomData }
+        Self { start, end, len_bytes: end - start, bytes: PhantomData }
+    }
+
+    /// The same frame, known to go on behind its last byte here to `len_bytes` in all: a large one is in several pieces, of
+    /// which a program sees the first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_len_bytes(self, len_bytes: usize) -> Self {
+        Self { len_bytes, ..self }
     }
 
     /// A frame in a buffer.
@@ -103,21 +114,28 @@ impl<'a> Frame<'a> {
         unsafe { Self::from_addresses(range.start.expose_provenance(), range.end.expose_provenance()) }
     }
 
-    /// Length in bytes.
+    /// Length in bytes, of all pieces.
     #[inline(always)]
     #[must_use]
     pub const fn len_bytes(&self) -> usize {
-        self.end - self.start
+        self.len_bytes
     }
 
-    /// Whether the frame has at least that many bytes.
+    /// Whether the frame has at least that many bytes, in all pieces.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds(&self, len_bytes: usize) -> bool {
+        len_bytes <= self.len_bytes
+    }
+
+    /// Whether the first piece of the frame has at least that many bytes.
     ///
     /// Lengths are compared, not addresses: a length that comes from a packet through a byte swap has no bounds for the verifier
     /// (6.1 to 6.18, at least), which adds nothing without bounds to the address of a packet.
     #[inline(always)]
     #[must_use]
     pub const fn reaches(&self, len_bytes: usize) -> bool {
-        len_bytes <= self.len_bytes()
+        len_bytes <= self.end - self.start
     }
 
     /// The header at `offset` bytes from the start; `None` when the frame ends before it does.

@@ -7,6 +7,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::abi::service::Address;
+
 /// The expanded key: one word to start from, one for each 32-bit word of an IPv6 flow (addresses, ports, protocol).
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -76,6 +78,16 @@ pub const fn flow_v6(
             .wrapping_add(pair_in(k, 7, destination.1))
             .wrapping_add(pair(k, 9, word(ports), protocol as u32)),
     )
+}
+
+/// Hash of a flow of either family: that of [`flow_v4`] or [`flow_v6`].
+#[inline(always)]
+#[must_use]
+pub fn flow(key: &FlowKey, source: Address, destination: Address, ports: [u8; 4], protocol: u8) -> u64 {
+    if destination.is_v4() {
+        return flow_v4(key, source.octets_v4(), destination.octets_v4(), ports, protocol);
+    }
+    flow_v6(key, &source.octets(), &destination.octets(), ports, protocol)
 }
 
 /// Which of `len` slots a flow falls into: the high half scaled to `len`, without a division.

@@ -7,6 +7,7 @@
 
 pub mod abi;
 pub mod checksum;
+pub mod commit;
 pub mod decide;
 pub mod frame;
 pub mod hash;

@@ -8,6 +8,7 @@ use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
 use crate::frame::{EthHdr, Frame, VlanHdr};
+use crate::abi::service::Address;
 use crate::reason::{DropReason, PassReason};
 
 /// EtherTypes (IEEE 802 numbers), as [`ether_type`](fn@ether_type) reads them.
@@ -18,6 +19,8 @@ pub mod ether_type {
     pub const IPV4: u16 = read([0x08, 0x00]);
     /// IPv6.
     pub const IPV6: u16 = read([0x86, 0xdd]);
+    /// ARP (RFC 826).
+    pub const ARP: u16 = read([0x08, 0x06]);
     /// Customer VLAN tag (802.1Q).
     pub const VLAN: u16 = read([0x81, 0x00]);
     /// Service VLAN tag (802.1ad), the outer one of two.
@@ -33,6 +36,10 @@ pub const fn ether_type(wire: [u8; 2]) -> u16 {
 
 /// IP protocol numbers (IANA).
 pub mod protocol {
+    /// ICMP (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// ICMPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
     /// Hop-by-hop options (RFC 8200, 4.3).
     pub const HOP_BY_HOP: u8 = 0;
     /// IPv4 in IP (RFC 2003).
@@ -62,6 +69,11 @@ pub const IPV6_LEN: usize = size_of::<Ipv6Hdr>();
 /// IPv6 extension headers that are read before a packet is given up: more than any stack sends, few enough to be cheap.
 pub const MAX_EXTENSION_HEADERS: u32 = 6;
 
+/// No IP header begins behind this: there are two tags at most.
+pub const MAX_L3_OFFSET: usize = 0x1f;
+/// No transport header begins behind this: there are six extension headers of 2,048 bytes at most.
+pub const MAX_L4_OFFSET: usize = 0x3fff;
+
 /// What carries the transport header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -85,17 +97,135 @@ pub fn link(frame: &Frame<'_>, eth: &EthHdr) -> Result<Link, PassReason> {
     Ok(link)
 }
 
-/// The transport part of a packet that may be for a service: its protocol can still be any.
+/// TCP flags (RFC 9293, 3.1), as they stand in the fourteenth byte of the header.
+pub mod tcp_flags {
+    /// No more data.
+    pub const FIN: u8 = 1;
+    /// Synchronize sequence numbers.
+    pub const SYN: u8 = 1 << 1;
+    /// Reset.
+    pub const RST: u8 = 1 << 2;
+    /// Acknowledgment.
+    pub const ACK: u8 = 1 << 4;
+
+    /// For each combination of the six old flags whether it is one that no stack sends: none at all, SYN with FIN or RST.
+    const IMPOSSIBLE: u64 = {
+        let mut set = 0;
+        let mut flags = 0_u8;
+        while flags < 64 {
+            if flags == 0 || flags & SYN != 0 && flags & (FIN | RST) != 0 {
+                set |= 1 << flags;
+            }
+            flags += 1;
+        }
+        set
+    };
+
+    /// Whether no stack sends these.
+    #[inline(always)]
+    #[must_use]
+    pub const fn are_impossible(flags: u8) -> bool {
+        IMPOSSIBLE >> (flags & 0x3f) & 1 != 0
+    }
+
+    /// Whether they begin a connection.
+    #[inline(always)]
+    #[must_use]
+    pub const fn begin(flags: u8) -> bool {
+        flags & (SYN | ACK) == SYN
+    }
+}
+
+/// What is a packet's part in a fragmented one (RFC 791, RFC 8200 4.5)?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transport {
-    /// IP protocol number.
+pub enum Fragment {
+    /// It is not fragmented.
+    Whole,
+    /// The first fragment, which has the transport header.
+    First {
+        /// Identification.
+        id: u32,
+    },
+    /// Another one.
+    Later {
+        /// Identification.
+        id: u32,
+    },
+}
+
+/// The IP header of a packet to a VIP, whatever its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// From.
+    pub source: Address,
+    /// To.
+    pub destination: Address,
+    /// Where the IP header begins, in bytes from the start of the frame.
+    pub l3_offset: usize,
+    /// Where the transport header begins, in bytes from the start of the frame.
+    pub l4_offset: usize,
+    /// IP protocol number of it.
     pub protocol: u8,
-    /// Source and destination port, wire bytes, in the order of the header.
-    pub ports: [u8; 4],
     /// Length of the whole IP packet by its header, in bytes.
     pub length_bytes: u16,
-    /// Length of the transport header and what is behind it, in bytes: at least 8.
-    pub transport_len: usize,
+    /// Type of service, or traffic class.
+    pub traffic_class: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Its part in a fragmented packet.
+    pub fragment: Fragment,
+}
+
+impl Network {
+    /// Nobody's.
+    pub const NONE: Self = Self {
+        source: Address::v4([0; 4]),
+        destination: Address::v4([0; 4]),
+        l3_offset: 0,
+        l4_offset: 0,
+        protocol: 0,
+        length_bytes: 0,
+        traffic_class: 0,
+        ttl: 0,
+        fragment: Fragment::Whole,
+    };
+
+    /// [`Self::l3_offset`]. The mask says nothing new: in the kernel this stands in a map, and the verifier knows nothing of what
+    /// is in it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn l3(&self) -> usize {
+        self.l3_offset & MAX_L3_OFFSET
+    }
+
+    /// [`Self::l4_offset`], as [`Self::l3`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn l4(&self) -> usize {
+        self.l4_offset & MAX_L4_OFFSET
+    }
+
+    /// Bytes behind the IP header and its extensions, by the header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn transport_len(&self) -> usize {
+        (self.l3_offset + self.length_bytes as usize).saturating_sub(self.l4_offset)
+    }
+}
+
+/// The transport header of a packet that may be for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Transport {
+    /// Source and destination port, wire bytes, in the order of the header. First, for words on the kernel's stack are read at
+    /// their own alignment only.
+    pub ports: [u8; 4],
+    /// IP protocol number: TCP or UDP, once a service was found.
+    pub protocol: u8,
+    /// TCP flags; of UDP nothing that means anything.
+    pub flags: u8,
+    /// Whether a UDP header says that it has no checksum (RFC 768).
+    pub without_checksum: bool,
 }
 
 impl Transport {
@@ -106,21 +236,19 @@ impl Transport {
         matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
-    /// Whether the packet ends before its TCP header does.
+    /// Whether it is a TCP segment that begins a connection.
     #[inline(always)]
     #[must_use]
-    pub const fn is_cut(&self) -> bool {
-        self.transport_len < size_of::<TcpHdr>() && self.protocol == protocol::TCP
+    pub const fn is_syn(&self) -> bool {
+        self.protocol == protocol::TCP && tcp_flags::begin(self.flags)
     }
-}
 
-/// Why a packet to a VIP has no transport part that can be balanced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoTransport {
-    /// Neither TCP nor UDP.
-    OtherProtocol,
-    /// Broken, or a fragment.
-    Unusable(DropReason),
+    /// Whether it is a TCP segment that no stack sends.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_impossible(&self) -> bool {
+        self.protocol == protocol::TCP && tcp_flags::are_impossible(self.flags)
+    }
 }
 
 /// An IPv4 header of the right version and a possible length.
@@ -144,31 +272,59 @@ pub fn ipv6<'f>(frame: &'f Frame<'_>, l3_offset: usize) -> Result<&'f Ipv6Hdr, P
     Ok(ip)
 }
 
-/// The transport part behind an IPv4 header, options stepped over.
+/// What an IPv4 header says, options stepped over.
 #[inline(always)]
-pub fn transport_v4(frame: &Frame<'_>, l3_offset: usize, ip: &Ipv4Hdr) -> Result<Transport, NoTransport> {
-    // More-fragments bit or a fragment offset (RFC 791).
-    if u16::from_be_bytes(ip.frags) & 0x3fff != 0 {
-        return Err(NoTransport::Unusable(DropReason::Fragment));
+#[must_use]
+pub fn network_v4(l3_offset: usize, ip: &Ipv4Hdr) -> Network {
+    // More-fragments bit and offset (RFC 791).
+    let bits = u16::from_be_bytes(ip.frags);
+    let id = u32::from(u16::from_be_bytes(ip.id));
+    Network {
+        source: Address::v4(ip.src_addr),
+        destination: Address::v4(ip.dst_addr),
+        l3_offset,
+        l4_offset: l3_offset + usize::from(ip.vihl & 0x0f) * 4,
+        protocol: ip.proto,
+        length_bytes: u16::from_be_bytes(ip.tot_len),
+        traffic_class: ip.tos,
+        ttl: ip.ttl,
+        fragment: match (bits & 0x1fff, bits & 0x2000) {
+            (0, 0) => Fragment::Whole,
+            (0, _) => Fragment::First { id },
+            _ => Fragment::Later { id },
+        },
     }
-    let header_len = usize::from(ip.vihl & 0x0f) * 4;
-    let length_bytes = u16::from_be_bytes(ip.tot_len);
-    transport(frame, l3_offset, header_len, ip.proto, length_bytes)
 }
 
-/// The transport part behind an IPv6 header, extension headers stepped over.
+/// What an IPv6 header says, extension headers stepped over.
 #[inline(always)]
-pub fn transport_v6(frame: &Frame<'_>, l3_offset: usize, ip: &Ipv6Hdr) -> Result<Transport, NoTransport> {
-    let payload = u16::from_be_bytes(ip.payload_len);
-    // 40 bytes more than 65,535 cannot be told in the outer header, and no link here carries it.
-    let Some(length_bytes) = payload.checked_add(40) else {
-        return Err(NoTransport::Unusable(DropReason::BadLength));
-    };
-    let (protocol, headers_len) = match ip.next_hdr {
-        protocol::TCP | protocol::UDP => (ip.next_hdr, IPV6_LEN),
+pub fn network_v6(frame: &Frame<'_>, l3_offset: usize, ip: &Ipv6Hdr) -> Result<Network, DropReason> {
+    // 40 bytes more than 65,535 cannot be told in an outer header, and no link here carries it.
+    let length_bytes = u16::from_be_bytes(ip.payload_len).checked_add(40).ok_or(DropReason::BadLength)?;
+    let behind = match ip.next_hdr {
+        protocol::TCP | protocol::UDP => {
+            Behind { protocol: ip.next_hdr, headers_len: IPV6_LEN, fragment: Fragment::Whole }
+        }
         first => extension_headers(frame, l3_offset, first)?,
     };
-    transport(frame, l3_offset, headers_len, protocol, length_bytes)
+    Ok(Network {
+        source: Address::v6(&ip.src_addr),
+        destination: Address::v6(&ip.dst_addr),
+        l3_offset,
+        l4_offset: l3_offset + behind.headers_len,
+        protocol: behind.protocol,
+        length_bytes,
+        traffic_class: traffic_class_v6(ip),
+        ttl: ip.hop_limit,
+        fragment: behind.fragment,
+    })
+}
+
+/// The traffic class lies across the first two bytes, behind the version (RFC 8200, 3).
+#[inline(always)]
+#[must_use]
+pub const fn traffic_class_v6(ip: &Ipv6Hdr) -> u8 {
+    (ip.vcf[0] << 4) | (ip.vcf[1] >> 4)
 }
 
 /// The IPv4 header of an untagged frame, if it has no options.
@@ -186,20 +342,20 @@ pub fn plain_v6<'f>(frame: &'f Frame<'_>) -> Option<&'f Ipv6Hdr> {
     frame.get::<Ipv6Hdr>(ETH_LEN).filter(plain)
 }
 
-/// The transport part behind a header of [`plain_v4`], if nothing is wrong with it.
+/// Length and transport header behind a header of [`plain_v4`], if nothing is wrong with them.
 #[inline(always)]
 #[must_use]
-pub fn plain_transport_v4(frame: &Frame<'_>, ip: &Ipv4Hdr) -> Option<Transport> {
+pub fn plain_transport_v4(frame: &Frame<'_>, ip: &Ipv4Hdr) -> Option<(u16, Transport)> {
     if u16::from_be_bytes(ip.frags) & 0x3fff != 0 {
         return None;
     }
     plain_transport(frame, IPV4_LEN, ip.proto, u16::from_be_bytes(ip.tot_len))
 }
 
-/// The transport part behind a header of [`plain_v6`], if nothing is wrong with it.
+/// Length and transport header behind a header of [`plain_v6`], if nothing is wrong with them.
 #[inline(always)]
 #[must_use]
-pub fn plain_transport_v6(frame: &Frame<'_>, ip: &Ipv6Hdr) -> Option<Transport> {
+pub fn plain_transport_v6(frame: &Frame<'_>, ip: &Ipv6Hdr) -> Option<(u16, Transport)> {
     plain_transport(frame, IPV6_LEN, ip.next_hdr, u16::from_be_bytes(ip.payload_len).checked_add(40)?)
 }
 
@@ -209,74 +365,110 @@ fn plain_transport(
     headers_len: usize,
     protocol: u8,
     length_bytes: u16,
-) -> Option<Transport> {
-    let ports = frame.get::<[u8; 4]>(ETH_LEN + headers_len)?;
+) -> Option<(u16, Transport)> {
+    let header = frame.get::<[u8; 14]>(ETH_LEN + headers_len)?;
     let length = usize::from(length_bytes);
     // Every TCP packet is that long, and nearly every UDP packet; a shorter one is looked at more closely.
     if length < headers_len + size_of::<TcpHdr>() || !frame.reaches(ETH_LEN + length) {
         return None;
     }
-    Some(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
+    let transport = Transport {
+        protocol,
+        ports: [header[0], header[1], header[2], header[3]],
+        flags: header[13],
+        without_checksum: [header[6], header[7]] == [0, 0],
+    };
+    Some((length_bytes, transport))
 }
 
-/// Steps over extension headers: the protocol behind them, and the length of all headers before it.
-#[inline(always)]
-fn extension_headers(frame: &Frame<'_>, l3_offset: usize, first: u8) -> Result<(u8, usize), NoTransport> {
-    let mut next = first;
-    let mut len = IPV6_LEN;
-    for _ in 0..MAX_EXTENSION_HEADERS {
-        match next {
-            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {}
-            protocol::FRAGMENT => return Err(NoTransport::Unusable(DropReason::Fragment)),
-            _ => return Ok((next, len)),
-        }
-        // Next header, and the length in units of 8 bytes without the first (RFC 8200, 4.3).
-        let Some([after, units]) = frame.get::<[u8; 2]>(l3_offset + len) else {
-            return Err(NoTransport::Unusable(DropReason::ExtensionHeaders));
-        };
-        next = *after;
-        len += (usize::from(*units) + 1) * 8;
-    }
-    match next {
-        protocol::TCP | protocol::UDP => Ok((next, len)),
-        _ => Err(NoTransport::Unusable(DropReason::ExtensionHeaders)),
-    }
-}
-
-/// Shortest transport header that a packet can have, in bytes: UDP's.
-const MIN_TRANSPORT_LEN: usize = size_of::<UdpHdr>();
-
-/// Ports, once lengths are known to fit: the packet within the frame, the shortest header within the packet. Which protocol it
-/// is matters only when they do not, because a service that the ports lead to has TCP or UDP.
-#[inline(always)]
-fn transport(
-    frame: &Frame<'_>,
-    l3_offset: usize,
-    headers_len: usize,
+/// What is behind extension headers.
+struct Behind {
     protocol: u8,
-    length_bytes: u16,
-) -> Result<Transport, NoTransport> {
-    let length = usize::from(length_bytes);
-    let fits = headers_len + MIN_TRANSPORT_LEN <= length && frame.reaches(l3_offset + length);
-    match frame.get::<[u8; 4]>(l3_offset + headers_len) {
-        Some(ports) if fits => {
-            Ok(Transport { protocol, ports: *ports, length_bytes, transport_len: length - headers_len })
-        }
-        Some(_) | None => Err(match protocol {
-            protocol::TCP | protocol::UDP => {
-                // A frame that ends inside the header is cut off; any other mismatch is a lie about the length.
-                let cut = !frame.reaches(l3_offset + headers_len + minimum_len(protocol));
-                NoTransport::Unusable(if cut {
-                    DropReason::TruncatedTransport
-                } else {
-                    DropReason::BadLength
-                })
+    headers_len: usize,
+    fragment: Fragment,
+}
+
+/// Steps over extension headers, up to the transport header or what a later fragment has in its place.
+#[inline(always)]
+fn extension_headers(frame: &Frame<'_>, l3_offset: usize, first: u8) -> Result<Behind, DropReason> {
+    let mut behind = Behind { protocol: first, headers_len: IPV6_LEN, fragment: Fragment::Whole };
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let at = l3_offset + behind.headers_len;
+        match behind.protocol {
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
+                // Next header, and the length in units of 8 bytes without the first (RFC 8200, 4.3).
+                let [next, units] = *frame.get::<[u8; 2]>(at).ok_or(DropReason::ExtensionHeaders)?;
+                behind.protocol = next;
+                behind.headers_len += (usize::from(units) + 1) * 8;
             }
-            _ => NoTransport::OtherProtocol,
-        }),
+            protocol::FRAGMENT if behind.fragment == Fragment::Whole => {
+                // Next header, reserved, 13 bits of offset and the M flag, identification (RFC 8200, 4.5).
+                let [next, _, high, low, a, b, c, d] =
+                    *frame.get::<[u8; 8]>(at).ok_or(DropReason::ExtensionHeaders)?;
+                let (bits, id) = (u16::from_be_bytes([high, low]), u32::from_be_bytes([a, b, c, d]));
+                behind.protocol = next;
+                behind.headers_len += 8;
+                behind.fragment = match (bits & !7, bits & 1) {
+                    // An atomic fragment is a whole packet (RFC 6946).
+                    (0, 0) => Fragment::Whole,
+                    (0, _) => Fragment::First { id },
+                    _ => Fragment::Later { id },
+                };
+                if matches!(behind.fragment, Fragment::Later { .. }) {
+                    return Ok(behind);
+                }
+            }
+            _ => return Ok(behind),
+        }
+    }
+    match behind.protocol {
+        protocol::TCP | protocol::UDP | protocol::ICMPV6 => Ok(behind),
+        _ => Err(DropReason::ExtensionHeaders),
     }
 }
 
-const fn minimum_len(protocol: u8) -> usize {
-    if protocol == protocol::TCP { size_of::<TcpHdr>() } else { MIN_TRANSPORT_LEN }
+/// Shortest transport header that a packet can have, in bytes: UDP's, and ICMP's.
+pub const MIN_TRANSPORT_LEN: usize = size_of::<UdpHdr>();
+
+/// The transport header, once lengths are known to fit: the packet within the frame, the shortest header within the packet.
+/// `None` when it is neither TCP nor UDP.
+#[inline(always)]
+pub fn transport(frame: &Frame<'_>, network: &Network) -> Option<Result<Transport, DropReason>> {
+    let minimum = match network.protocol {
+        protocol::TCP => size_of::<TcpHdr>(),
+        protocol::UDP => MIN_TRANSPORT_LEN,
+        _ => return None,
+    };
+    Some(read_transport(frame, network, minimum))
+}
+
+#[inline(always)]
+fn read_transport(frame: &Frame<'_>, network: &Network, minimum: usize) -> Result<Transport, DropReason> {
+    let at = network.l4();
+    // A frame that ends inside the header is cut off; any other mismatch is a lie about the length.
+    if !frame.holds(at + minimum) {
+        return Err(DropReason::TruncatedTransport);
+    }
+    if !fits(frame, network, minimum) {
+        return Err(DropReason::BadLength);
+    }
+    let header = *frame.get::<[u8; 8]>(at).ok_or(DropReason::TruncatedTransport)?;
+    let flags = match network.protocol {
+        protocol::TCP => frame.get::<[u8; 2]>(at + 12).ok_or(DropReason::TruncatedTransport)?[1],
+        _ => 0,
+    };
+    Ok(Transport {
+        protocol: network.protocol,
+        ports: [header[0], header[1], header[2], header[3]],
+        flags,
+        without_checksum: [header[6], header[7]] == [0, 0],
+    })
+}
+
+/// Whether the packet has at least `transport_len` bytes behind its IP header, and the frame all of the packet.
+#[inline(always)]
+#[must_use]
+pub const fn fits(frame: &Frame<'_>, network: &Network, transport_len: usize) -> bool {
+    network.transport_len() >= transport_len
+        && frame.holds(network.l3_offset + network.length_bytes as usize)
 }

@@ -1,4 +1,4 @@
-//! Why a packet was passed or dropped: one name for each reason, none called "other".
+//! Why a packet was passed, dropped or answered, and what happened besides: one name for each reason, none called "other".
 
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $number:literal, $text:literal;)+ }) => {
@@ -40,8 +40,10 @@ reasons! {
         BadIpHeader = 4, "bad-ip-header";
         /// The destination address is not a VIP.
         NotVip = 5, "not-vip";
-        /// To a VIP, with a protocol that no service can have (ICMP for instance).
+        /// To a VIP, with a protocol or an ICMP type that nobody here has to do with.
         NotBalanced = 6, "not-balanced";
+        /// A reply of a nat backend, translated back, that the kernel's stack has to route: no neighbor, no forwarding.
+        ReplyToStack = 7, "reply-to-stack";
     }
 }
 
@@ -58,14 +60,79 @@ reasons! {
         TruncatedTransport = 3, "truncated-transport";
         /// The length that the IP header tells does not fit the headers or the frame.
         BadLength = 4, "bad-length";
-        /// A fragment: ports are in the first one only.
-        Fragment = 5, "fragment";
+        /// A later fragment whose first one has not been seen, or not lately.
+        UnknownFragment = 5, "unknown-fragment";
         /// More IPv6 extension headers than are read, or one that is cut off.
         ExtensionHeaders = 6, "extension-headers";
-        /// With the outer header the packet is larger than the egress interface's MTU.
+        /// Larger, outer header included, than the egress interface's MTU, and not to be answered: the answers of this second
+        /// are used up, or it cannot be.
         ExceedsMtu = 7, "exceeds-mtu";
         /// The driver gave no room in front of the frame for an outer header.
         NoHeadroom = 8, "no-headroom";
+        /// The source address is one that no packet may come from.
+        Martian = 9, "martian-source";
+        /// The source address is a VIP, or that of a packet to itself.
+        SpoofedVip = 10, "spoofed-vip";
+        /// The time to live, or hop limit, ends here.
+        TtlExpired = 11, "ttl-expired";
+        /// TCP flags that no stack sends: none, or SYN with FIN or RST.
+        BadTcpFlags = 12, "bad-tcp-flags";
+        /// A packet to one address in a frame to many.
+        GroupMac = 13, "group-mac";
+        /// The source is denied, or not among those allowed.
+        SourceDenied = 14, "source-denied";
+        /// The source has begun too many flows.
+        RateLimited = 15, "rate-limited";
+        /// An ICMP error about a packet that its receiver has not sent.
+        ForeignIcmpError = 16, "foreign-icmp-error";
+        /// An ICMP error that quotes too little to tell the flow.
+        ShortIcmpError = 17, "short-icmp-error";
+        /// A packet of a connection of mode `fullnat` that is not known, and that begins none.
+        UnknownConnection = 18, "unknown-connection";
+        /// No free source port was found for a connection of mode `fullnat`.
+        NoSourcePort = 19, "no-source-port";
+        /// The table of connections of mode `fullnat` is full.
+        ConnectionTableFull = 20, "connection-table-full";
+    }
+}
+
+reasons! {
+    /// What a packet was answered with, at once. The number is its counter.
+    AnswerKind {
+        /// ARP request for a VIP: here it is.
+        Arp = 0, "arp-reply";
+        /// Neighbor solicitation for a VIP: an advertisement.
+        Neighbor = 1, "neighbor-advertisement";
+        /// ICMP echo to a VIP.
+        Echo = 2, "echo-reply";
+        /// A packet too large for the way to its backend: Fragmentation Needed, or Packet Too Big.
+        TooBig = 3, "too-big";
+    }
+}
+
+reasons! {
+    /// What happened to the tables besides. The number is its counter.
+    Event {
+        /// A flow was remembered.
+        FlowInserted = 0, "flow-inserted";
+        /// A flow was remembered in place of one that had not got past its SYN.
+        FlowEvicted = 1, "flow-evicted";
+        /// A flow was not remembered: its set is full of flows in use.
+        FlowRefused = 2, "flow-refused";
+        /// A fragmented packet was remembered.
+        FragmentInserted = 3, "fragment-inserted";
+        /// A fragmented packet was not remembered: its set is full. Its later fragments are dropped.
+        FragmentRefused = 4, "fragment-refused";
+        /// A connection of mode `fullnat` was entered.
+        ConnectionInserted = 5, "connection-inserted";
+        /// A connection of mode `fullnat` was refused: no source port, or no room.
+        ConnectionRefused = 6, "connection-refused";
+        /// A reply of a nat backend was translated back and sent.
+        ReplySent = 7, "reply-sent";
+        /// A QUIC packet went where its connection ID says.
+        QuicRouted = 8, "quic-routed";
+        /// A captured packet was lost: its reader is too slow.
+        CaptureLost = 9, "capture-lost";
     }
 }
 
@@ -80,6 +147,8 @@ mod tests {
             .iter()
             .map(|r| r.name())
             .chain(DropReason::ALL.iter().map(|r| r.name()))
+            .chain(AnswerKind::ALL.iter().map(|k| k.name()))
+            .chain(Event::ALL.iter().map(|e| e.name()))
             .collect();
         let unique: std::collections::HashSet<_> = names.iter().collect();
         assert_eq!(unique.len(), names.len());
@@ -89,6 +158,12 @@ mod tests {
         for (number, reason) in (0..).zip(DropReason::ALL) {
             assert_eq!(*reason as u32, number);
         }
-        assert!(names.len() < MAX_REASONS as usize);
+        for (number, kind) in (0..).zip(AnswerKind::ALL) {
+            assert_eq!(*kind as u32, number);
+        }
+        for (number, event) in (0..).zip(Event::ALL) {
+            assert_eq!(*event as u32, number);
+        }
+        assert!(DropReason::ALL.len() < MAX_REASONS as usize);
     }
 }

@@ -2,16 +2,29 @@
 
 #![expect(unsafe_code, reason = "a per-CPU map element is reached through a raw pointer")]
 
-use crate::maps::COUNTERS;
+use lb_common::abi::features::Features;
 
-/// Adds one packet of `bytes` to a counter of `lb_common::abi::counters`.
+use crate::maps::COUNTERS;
+use crate::tables::features;
+
+/// Adds one packet of `bytes` to a counter of `lb_common::abi::counters`, and a flow if it begins one.
 #[inline(always)]
-pub fn count(index: u32, bytes: u64) {
+pub fn count(index: u32, bytes: u64, begins: bool) {
+    if features().has(Features::DRY_RUN) {
+        return;
+    }
     if let Some(counter) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: the element is this CPU's own, and an XDP program is not interrupted by another one on the same CPU;
         // userspace only reads.
         let counter = unsafe { &mut *counter };
         counter.packets = counter.packets.wrapping_add(1);
         counter.bytes = counter.bytes.wrapping_add(bytes);
+        counter.new_flows = counter.new_flows.wrapping_add(u64::from(begins));
     }
+}
+
+/// Adds one to an event's counter.
+#[inline(always)]
+pub fn count_event(index: u32) {
+    count(index, 0, false);
 }

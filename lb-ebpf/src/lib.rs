@@ -4,8 +4,11 @@
 //! that the production object and the testbed object run the same code.
 
 #![no_std]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "the target has no other compare-exchange")]
 
 pub mod count;
 pub mod ingress;
 pub mod maps;
+pub mod reply;
 pub mod tables;

@@ -1,4 +1,4 @@
-//! The object that `xlb run` loads: one XDP program, `xlb`.
+//! The object that `xlb run` loads: the XDP program `xlb`, and those that it goes on in.
 
 #![no_std]
 #![no_main]
@@ -6,12 +6,54 @@
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_ebpf::ingress::ingress;
+use lb_ebpf::ingress::{answer, any, carry_out, enter, ingress, join, reply, vip};
 
 /// Forwards packets to the backends of their service.
-#[xdp]
+#[xdp(frags)]
 fn xlb(ctx: XdpContext) -> u32 {
     ingress(&ctx)
+}
+
+/// Goes on with the packets that `xlb` leaves to it.
+#[xdp(frags)]
+fn xlb_any(ctx: XdpContext) -> u32 {
+    any(&ctx)
+}
+
+/// Goes on with what is to a VIP.
+#[xdp(frags)]
+fn xlb_vip(ctx: XdpContext) -> u32 {
+    vip(&ctx)
+}
+
+/// Goes on with what may be a reply.
+#[xdp(frags)]
+fn xlb_reply(ctx: XdpContext) -> u32 {
+    reply(&ctx)
+}
+
+/// Goes on with packets that are answered.
+#[xdp(frags)]
+fn xlb_answer(ctx: XdpContext) -> u32 {
+    answer(&ctx)
+}
+
+/// Goes on with packets of mode `fullnat`.
+#[xdp(frags)]
+fn xlb_join(ctx: XdpContext) -> u32 {
+    join(&ctx)
+}
+
+/// Goes on where it was decided that a packet leaves.
+#[xdp(frags)]
+fn xlb_enter(ctx: XdpContext) -> u32 {
+    enter(&ctx)
+}
+
+/// Goes on where everything is entered.
+#[xdp(frags)]
+fn xlb_send(ctx: XdpContext) -> u32 {
+    carry_out(&ctx)
 }
 
 /// Helpers for tracing may be called by programs under a licence that is compatible with the GPL only.

@@ -5,9 +5,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::backend::{BackendId, MAX_BACKENDS};
-use crate::reason::{DropReason, PassReason};
+use crate::reason::{AnswerKind, DropReason, Event, PassReason};
 
-/// Packets and bytes of one fate. Bytes are those of the frame as it came in, from the Ethernet header on.
+/// What came to one fate. Bytes are those of the frame as it came in, from the Ethernet header on.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Counter {
@@ -15,14 +15,19 @@ pub struct Counter {
     pub packets: u64,
     /// How many bytes.
     pub bytes: u64,
+    /// How many of the packets began a flow, as far as that can be known: a TCP SYN, or a packet of a flow that was not
+    /// remembered where all are.
+    pub new_flows: u64,
 }
 
-const _: () = assert!(size_of::<Counter>() == 16);
+const _: () = assert!(size_of::<Counter>() == 24);
 
-/// Entries kept for pass reasons, and again for drop reasons.
+/// Entries kept for pass reasons, for drop reasons, for answers and for events.
 pub const MAX_REASONS: u32 = 64;
 const FIRST_DROP: u32 = MAX_REASONS;
-const FIRST_BACKEND: u32 = 2 * MAX_REASONS;
+const FIRST_ANSWER: u32 = 2 * MAX_REASONS;
+const FIRST_EVENT: u32 = 3 * MAX_REASONS;
+const FIRST_BACKEND: u32 = 4 * MAX_REASONS;
 
 /// Entries of the counter table.
 pub const MAX_COUNTERS: u32 = FIRST_BACKEND + MAX_BACKENDS;
@@ -41,6 +46,26 @@ pub const fn of_drop(reason: DropReason) -> u32 {
     FIRST_DROP + reason as u32
 }
 
+/// Entry of a kind of answer.
+#[inline(always)]
+#[must_use]
+pub const fn of_answer(kind: AnswerKind) -> u32 {
+    FIRST_ANSWER + kind as u32
+}
+
+/// Entry of an event.
+#[inline(always)]
+#[must_use]
+pub const fn of_event(event: Event) -> u32 {
+    FIRST_EVENT + event as u32
+}
+
+/// Whether an entry is that of a backend.
+#[must_use]
+pub const fn is_backend(index: u32) -> bool {
+    index > FIRST_BACKEND
+}
+
 /// Entry of a backend of a service.
 #[inline(always)]
 #[must_use]
@@ -57,6 +82,8 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         assert!(PassReason::ALL.iter().all(|r| seen.insert(of_pass(*r))));
         assert!(DropReason::ALL.iter().all(|r| seen.insert(of_drop(*r))));
+        assert!(AnswerKind::ALL.iter().all(|kind| seen.insert(of_answer(*kind))));
+        assert!(Event::ALL.iter().all(|event| seen.insert(of_event(*event))));
         for id in [1, 2, 32_767] {
             assert!(seen.insert(of_backend(BackendId::new(id).unwrap())));
         }

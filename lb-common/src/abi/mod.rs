@@ -5,14 +5,39 @@
 //! order unless a field is named as wire bytes; enums exist only outside the tables.
 
 pub mod backend;
+pub mod capture;
+pub mod connection;
 pub mod control;
 pub mod counters;
+pub mod features;
+pub mod flow;
 pub mod node;
 pub mod service;
 pub mod slot;
 
 /// Version of everything in this module, for whoever finds tables that another build has filled.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
+
+/// Places of the programs that others go on in.
+pub mod program {
+    /// Finds out whose business any packet is.
+    pub const ANY: u32 = 0;
+    /// Decides about a packet to a VIP.
+    pub const VIP: u32 = 1;
+    /// Decides about what may be a reply.
+    pub const REPLY: u32 = 2;
+    /// Enters what was decided into the tables.
+    pub const ENTER: u32 = 3;
+    /// Does what was decided.
+    pub const SEND: u32 = 4;
+    /// Finds the connection of a packet in mode `fullnat`.
+    pub const JOIN: u32 = 5;
+    /// Sends a packet back as its own answer.
+    pub const ANSWER: u32 = 6;
+    /// Their names, in this order.
+    pub const NAMES: [&str; 7] =
+        ["xlb_any", "xlb_vip", "xlb_reply", "xlb_enter", "xlb_send", "xlb_join", "xlb_answer"];
+}
 
 /// Names of the maps in the BPF object.
 pub mod map {
@@ -22,4 +47,24 @@ pub mod map {
     pub const SLOTS: &str = "SLOTS";
     /// [`Counter`](super::counters::Counter)s per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// [`FlowSet`](super::flow::FlowSet)s of remembered flows; the number of entries is chosen at load.
+    pub const FLOWS: &str = "FLOWS";
+    /// [`FlowSet`](super::flow::FlowSet)s of fragmented packets; the number of entries is chosen at load.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// [`Connection`](super::connection::Connection)s by [`Tuple`](super::connection::Tuple); the number of entries is chosen
+    /// at load.
+    pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// What lists say, by [`ListKey`](super::connection::ListKey).
+    pub const LISTS: &str = "LISTS";
+    /// Saved new flows of a source, by [`LimitKey`](super::connection::LimitKey).
+    pub const LIMITS: &str = "LIMITS";
+    /// Backend ids by [`ServerKey`](super::connection::ServerKey).
+    pub const SERVERS: &str = "SERVERS";
+    /// Second program, for packets that the first leaves to it.
+    pub const PROGRAMS: &str = "PROGRAMS";
+    /// Captured packets, a ring.
+    pub const CAPTURES: &str = "CAPTURES";
+    /// Those that a program finds as another program over the same tables has left them.
+    pub const SHARED: [&str; 9] =
+        [NODE, SLOTS, COUNTERS, FLOWS, FRAGMENTS, CONNECTIONS, LISTS, LIMITS, SERVERS];
 }

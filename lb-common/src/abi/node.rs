@@ -1,4 +1,4 @@
-//! Everything that one lookup finds: control, services, backends.
+//! Everything that one lookup finds: control, services, backends, source addresses.
 //!
 //! A lookup in an array map costs about a dozen instructions even where the kernel inlines it. So all tables of fixed size are
 //! one value of one entry, and what is inside is reached by a masked index.
@@ -19,4 +19,9 @@ pub struct Node {
     pub services: [ServiceTable; 2],
     /// Backends by id.
     pub backends: [Backend; MAX_BACKENDS as usize],
+    /// Source addresses of mode `fullnat`, those of a service behind each other; an IPv4 address in the first four bytes.
+    pub sources: [[u8; 16]; MAX_SOURCES as usize],
 }
+
+/// Source addresses of mode `fullnat` that a node can have.
+pub const MAX_SOURCES: u32 = 1 << 12;

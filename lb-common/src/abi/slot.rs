@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A settled slot (`tracked` = 0) sends every packet to `current`. A tracked slot remembers, in `owner`, the backend that
-//! had it before; the transitions between the two are not here.
+//! had it before: flows that are not remembered are its. `owner` = 0 in a tracked slot says that the flows are those of the
+//! service's table before this one. The transitions are userspace's.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -35,6 +36,21 @@ impl Slot {
         Self(current.get() as u32)
     }
 
+    /// A slot whose new flows go to `current`, and whose unknown ones to `owner`, or, without one, to whom the table before
+    /// this one says.
+    #[must_use]
+    pub const fn tracked(current: Option<BackendId>, owner: Option<BackendId>) -> Self {
+        let current = match current {
+            Some(id) => id.get() as u32,
+            None => 0,
+        };
+        let owner = match owner {
+            Some(id) => id.get() as u32,
+            None => 0,
+        };
+        Self(Self::TRACKED | owner << Self::OWNER_SHIFT | current)
+    }
+
     /// The backend of new flows; `None` where the service has none.
     #[inline(always)]
     #[must_use]
@@ -42,7 +58,7 @@ impl Slot {
         BackendId::new((self.0 & Self::CURRENT_MASK) as u16)
     }
 
-    /// The backend of flows older than the last change; `None` in a settled slot, or where that backend is dead.
+    /// The backend of flows older than the last change; `None` in a settled slot, or where the table before tells it.
     #[inline(always)]
     #[must_use]
     pub const fn owner(self) -> Option<BackendId> {
@@ -82,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_fields_do_not_overlap() {
-        let slot = Slot(0x8000_0000 | (0x1234 << 16) | 0x7fff);
+        let slot = Slot::tracked(BackendId::new(0x7fff), BackendId::new(0x1234));
         assert_eq!(slot.current().map(BackendId::get), Some(0x7fff));
         assert_eq!(slot.owner().map(BackendId::get), Some(0x1234));
         assert!(slot.is_tracked());

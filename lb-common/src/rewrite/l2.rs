@@ -25,6 +25,21 @@ pub fn macs(backend: &Backend) -> Macs {
     }
 }
 
+/// Tags stand between the MAC addresses and the last EtherType.
+const TAGS: usize = size_of::<Macs>();
+/// One tag.
+const TAG: usize = 4;
+
+/// Moves the whole link header to the new start of a frame that has grown by `grown` bytes.
+#[inline(always)]
+#[must_use]
+pub fn move_up(frame: &mut Frame<'_>, grown: usize, l3_offset: usize) -> Option<()> {
+    let macs = *frame.get::<Macs>(grown)?;
+    *frame.get_mut::<Macs>(0)? = macs;
+    let ether_type = move_tags(frame, grown, l3_offset)?;
+    set_ether_type(frame, l3_offset, ether_type)
+}
+
 /// Moves the header of a tagged frame to the new start of a frame that has grown by `grown` bytes: new MAC addresses, tags
 /// kept, `ether_type` in front of the outer header at `l3_offset`.
 #[inline(always)]
@@ -36,16 +51,39 @@ pub fn move_tags_up(
     backend: &Backend,
     ether_type: u16,
 ) -> Option<()> {
-    // Tags stand between the MAC addresses and the last EtherType.
-    const TAGS: usize = size_of::<Macs>();
-    if l3_offset == ETH_LEN + 4 {
-        let tag = *frame.get::<[u8; 4]>(grown + TAGS)?;
-        *frame.get_mut::<[u8; 4]>(TAGS)? = tag;
-    } else {
-        let tags = *frame.get::<[u8; 8]>(grown + TAGS)?;
-        *frame.get_mut::<[u8; 8]>(TAGS)? = tags;
-    }
+    move_tags(frame, grown, l3_offset)?;
     *frame.get_mut::<Macs>(0)? = macs(backend);
-    *frame.get_mut::<[u8; 2]>(l3_offset - 2)? = ether_type.to_ne_bytes();
+    set_ether_type(frame, l3_offset, ether_type.to_ne_bytes())
+}
+
+/// Moves the tags; the EtherType behind them.
+#[inline(always)]
+fn move_tags(frame: &mut Frame<'_>, grown: usize, l3_offset: usize) -> Option<[u8; 2]> {
+    // Every offset a constant: that is what the verifier follows.
+    match l3_offset {
+        ETH_LEN => frame.get::<[u8; 2]>(grown + TAGS).copied(),
+        ONE_TAG => {
+            let tag = *frame.get::<[u8; TAG]>(grown + TAGS)?;
+            *frame.get_mut::<[u8; TAG]>(TAGS)? = tag;
+            frame.get::<[u8; 2]>(grown + TAGS + TAG).copied()
+        }
+        _ => {
+            let tags = *frame.get::<[u8; 2 * TAG]>(grown + TAGS)?;
+            *frame.get_mut::<[u8; 2 * TAG]>(TAGS)? = tags;
+            frame.get::<[u8; 2]>(grown + TAGS + 2 * TAG).copied()
+        }
+    }
+}
+
+/// Where the IP header begins behind one tag.
+const ONE_TAG: usize = ETH_LEN + TAG;
+
+#[inline(always)]
+fn set_ether_type(frame: &mut Frame<'_>, l3_offset: usize, ether_type: [u8; 2]) -> Option<()> {
+    *match l3_offset {
+        ETH_LEN => frame.get_mut::<[u8; 2]>(TAGS)?,
+        ONE_TAG => frame.get_mut::<[u8; 2]>(TAGS + TAG)?,
+        _ => frame.get_mut::<[u8; 2]>(TAGS + 2 * TAG)?,
+    } = ether_type;
     Some(())
 }

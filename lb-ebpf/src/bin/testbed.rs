@@ -17,7 +17,7 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use lb_common::frame::EthHdr;
 use lb_common::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type, protocol};
-use lb_ebpf::ingress::{frame, ingress};
+use lb_ebpf::ingress::{answer, any, carry_out, enter, frame, ingress, join, reply, vip};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 /// Set at load to make every run of a `bench_` program another flow.
@@ -117,6 +117,48 @@ fn decap(ctx: XdpContext) -> u32 {
     shrink(&ctx, outer_len, eth).map_or(XDP_ABORTED, |()| XDP_PASS)
 }
 
+/// What `bench_` programs call for packets that take a closer look.
+#[xdp(frags)]
+fn xlb_any(ctx: XdpContext) -> u32 {
+    any(&ctx)
+}
+
+/// Goes on with what is to a VIP.
+#[xdp(frags)]
+fn xlb_vip(ctx: XdpContext) -> u32 {
+    vip(&ctx)
+}
+
+/// Goes on with what may be a reply.
+#[xdp(frags)]
+fn xlb_reply(ctx: XdpContext) -> u32 {
+    reply(&ctx)
+}
+
+/// Goes on with packets that are answered.
+#[xdp(frags)]
+fn xlb_answer(ctx: XdpContext) -> u32 {
+    answer(&ctx)
+}
+
+/// Goes on with packets of mode `fullnat`.
+#[xdp(frags)]
+fn xlb_join(ctx: XdpContext) -> u32 {
+    join(&ctx)
+}
+
+/// Goes on where it was decided that a packet leaves.
+#[xdp(frags)]
+fn xlb_enter(ctx: XdpContext) -> u32 {
+    enter(&ctx)
+}
+
+/// Goes on where everything is entered.
+#[xdp(frags)]
+fn xlb_send(ctx: XdpContext) -> u32 {
+    carry_out(&ctx)
+}
+
 /// Sends the frame back at once, or as another flow.
 #[xdp]
 fn floor_tx(ctx: XdpContext) -> u32 {
@@ -146,19 +188,19 @@ fn floor_encap_v6(ctx: XdpContext) -> u32 {
 }
 
 /// Production code on an IPv4 frame; the bench makes every next hop the node itself, so that there is nothing to undo.
-#[xdp]
+#[xdp(frags)]
 fn bench_plain_v4(ctx: XdpContext) -> u32 {
     vary_v4(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
 /// The same on an IPv6 frame.
-#[xdp]
+#[xdp(frags)]
 fn bench_plain_v6(ctx: XdpContext) -> u32 {
     vary_v6(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
 /// Production code on an IPv4 frame that comes with an outer header.
-#[xdp]
+#[xdp(frags)]
 fn bench_ipip_v4(ctx: XdpContext) -> u32 {
     unwrap_frame(&ctx, IPV4_LEN, ether_type::IPV4)
         .and_then(|()| vary_v4(&ctx))
@@ -166,7 +208,7 @@ fn bench_ipip_v4(ctx: XdpContext) -> u32 {
 }
 
 /// Production code on an IPv6 frame that comes with an outer header.
-#[xdp]
+#[xdp(frags)]
 fn bench_ipip_v6(ctx: XdpContext) -> u32 {
     unwrap_frame(&ctx, IPV6_LEN, ether_type::IPV6)
         .and_then(|()| vary_v6(&ctx))

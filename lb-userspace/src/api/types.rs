@@ -38,6 +38,10 @@ pub struct Status {
     pub slots_used: u32,
     /// Slots that they may have.
     pub slots_max: u32,
+    /// The tables that remember something.
+    pub memory: Memory,
+    /// What somebody should look at: a table that is full, or nearly; empty when all is well.
+    pub alarms: Vec<String>,
     /// Every reason that the data plane counts, also those at zero.
     pub reasons: Vec<Reason>,
 }
@@ -65,6 +69,37 @@ pub enum Xdp {
     Generic,
 }
 
+/// The tables that remember something, and how full they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Flows that are remembered now.
+    pub flows: u64,
+    /// Flows that there is room for.
+    pub flows_max: u64,
+    /// Flows remembered since the start.
+    pub flows_inserted: u64,
+    /// Of those, flows that took the place of one that had not got past its SYN.
+    pub flows_evicted: u64,
+    /// Flows that found no room.
+    pub flows_refused: u64,
+    /// Fragmented packets remembered since the start.
+    pub fragments_inserted: u64,
+    /// Fragmented packets that found no room: their later fragments were dropped.
+    pub fragments_refused: u64,
+    /// Connections of mode `fullnat` now.
+    pub connections: u64,
+    /// Connections that there is room for.
+    pub connections_max: u64,
+    /// Connections begun since the start.
+    pub connections_inserted: u64,
+    /// Connections that found no room, or no source port.
+    pub connections_refused: u64,
+    /// Replies of nat backends sent to clients.
+    pub replies: u64,
+    /// QUIC packets that went where their connection ID says.
+    pub quic_routed: u64,
+}
+
 /// How many packets met one fate that is not forwarding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
@@ -86,6 +121,8 @@ pub enum Action {
     Pass,
     /// Thrown away.
     Drop,
+    /// Answered at once.
+    Answer,
 }
 
 /// All services, in the order of the file.
@@ -110,6 +147,12 @@ pub struct Service {
     pub protocol: model::Protocol,
     /// How packets reach the backends.
     pub mode: model::Mode,
+    /// Which flows are remembered.
+    pub tracking: model::Tracking,
+    /// Slots in which flows are told apart now, because the backends have changed.
+    pub slots_tracked: u32,
+    /// Flows that are remembered.
+    pub flows: u64,
     /// Size of its Maglev table.
     pub slots: u32,
     /// Number of its backends.
@@ -140,6 +183,12 @@ pub struct Backend {
     pub name: String,
     /// Its address.
     pub address: String,
+    /// The port that it listens at.
+    pub port: u16,
+    /// Whether it is deleted, and goes when its last flow has ended.
+    pub leaving: bool,
+    /// Flows that are remembered to be there.
+    pub flows: u64,
     /// 0 to 1000.
     pub weight: u16,
     /// What the checks say.
@@ -160,6 +209,8 @@ pub struct Backend {
     pub packets: u64,
     /// Forwarded to it, as received.
     pub bytes: u64,
+    /// Flows begun there.
+    pub new_flows: u64,
     /// What the last check met, or why it takes no traffic.
     pub detail: String,
 }
@@ -233,7 +284,7 @@ macro_rules! words {
 
 words! {
     Xdp { Native => "native", Generic => "generic" }
-    Action { Pass => "pass", Drop => "drop" }
+    Action { Pass => "pass", Drop => "drop", Answer => "answer" }
     BackendHealth { Up => "up", Down => "down", Unknown => "unknown", Unchecked => "unchecked" }
     Neighbor { Resolved => "resolved", Unresolved => "unresolved" }
 }

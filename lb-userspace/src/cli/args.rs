@@ -97,6 +97,12 @@ pub(super) enum BackendCommand {
         /// Its share of new flows relative to the others, 0 to 1000.
         #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
         weight: i64,
+        /// The port that it listens at, in modes nat and fullnat; the service's when it is not given.
+        #[arg(long, value_name = "P")]
+        port: Option<i64>,
+        /// What its QUIC connection IDs say, in a service with quic.
+        #[arg(long, value_name = "N")]
+        server_id: Option<i64>,
     },
     /// Delete a backend from its service.
     Delete {
@@ -176,6 +182,22 @@ mod tests {
     #[test]
     fn the_grammar_has_no_contradiction() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_new_backend_may_have_a_port_and_a_server_id() {
+        let typed = |more: &str| {
+            let all = format!("xlb backend add web/web1 --address 10.0.0.1 {more}");
+            let command = <Cli as clap::Parser>::try_parse_from(all.split_whitespace()).unwrap().command;
+            let Command::Backend(BackendCommand::Add { port, server_id, weight, .. }) = command else {
+                panic!("{command:?}")
+            };
+            (port, server_id, weight)
+        };
+        assert_eq!(typed(""), (None, None, 1));
+        assert_eq!(typed("--port 8080 --server-id 7 --weight 3"), (Some(8080), Some(7), 3));
+        // The daemon says what is wrong with a number, in the words of the file.
+        assert_eq!(typed("--port -1 --server-id -1"), (Some(-1), Some(-1), 1));
     }
 
     #[test]

@@ -99,9 +99,10 @@ async fn backend(client: &Client, command: BackendCommand) -> Result<(), Failure
             let backends = client.backends(service.as_deref()).await?;
             print(&render::backends(&backends, output)?)
         }
-        BackendCommand::Add { backend, address, weight } => {
+        BackendCommand::Add { backend, address, weight, port, server_id } => {
             let BackendName { service, name } = &backend;
-            client.add_backend(service, &NewBackend { name: name.clone(), address, weight }).await?;
+            let new = NewBackend { name: name.clone(), address, weight, port, server_id };
+            client.add_backend(service, &new).await?;
             print(&format!("{backend}: added\n"))
         }
         BackendCommand::Delete { backend } => {

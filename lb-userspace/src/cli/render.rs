@@ -29,7 +29,7 @@ enum Width {
 use Kind::{Number, Word};
 use Width::{Always, Wide};
 
-const SERVICES: [Column<Service>; 9] = [
+const SERVICES: [Column<Service>; 12] = [
     Column { heading: "NAME", kind: Word, width: Always, cell: |s| s.name.clone() },
     Column { heading: "ADDRESS", kind: Word, width: Always, cell: |s| s.address.clone() },
     Column { heading: "PORT", kind: Number, width: Always, cell: |s| s.port.to_string() },
@@ -41,20 +41,26 @@ const SERVICES: [Column<Service>; 9] = [
         width: Always,
         cell: |s| format!("{}/{}", s.backends_serving, s.backends),
     },
+    Column { heading: "TRACKING", kind: Word, width: Wide, cell: |s| s.tracking.to_string() },
     Column { heading: "SLOTS", kind: Number, width: Wide, cell: |s| s.slots.to_string() },
+    Column { heading: "TRACKED", kind: Number, width: Wide, cell: |s| s.slots_tracked.to_string() },
+    Column { heading: "FLOWS", kind: Number, width: Wide, cell: |s| count(s.flows) },
     Column { heading: "PACKETS", kind: Number, width: Always, cell: |s| count(s.packets) },
     Column { heading: "BYTES", kind: Number, width: Always, cell: |s| bytes(s.bytes) },
 ];
 
-const BACKENDS: [Column<Backend>; 13] = [
+const BACKENDS: [Column<Backend>; 16] = [
     Column { heading: "BACKEND", kind: Word, width: Always, cell: |b| format!("{}/{}", b.service, b.name) },
     Column { heading: "ADDRESS", kind: Word, width: Always, cell: |b| b.address.clone() },
+    Column { heading: "PORT", kind: Number, width: Wide, cell: |b| b.port.to_string() },
     Column { heading: "WEIGHT", kind: Number, width: Always, cell: |b| b.weight.to_string() },
     Column { heading: "HEALTH", kind: Word, width: Always, cell: |b| b.health.to_string() },
     Column { heading: "ADMIN", kind: Word, width: Always, cell: |b| b.admin.to_string() },
     Column { heading: "SERVING", kind: Word, width: Always, cell: |b| yes_no(b.serving) },
     Column { heading: "SHARE", kind: Number, width: Always, cell: |b| percent(b.share) },
     Column { heading: "SLOTS", kind: Number, width: Wide, cell: |b| b.slots.to_string() },
+    Column { heading: "FLOWS", kind: Number, width: Wide, cell: |b| count(b.flows) },
+    Column { heading: "NEW FLOWS", kind: Number, width: Wide, cell: |b| count(b.new_flows) },
     Column { heading: "PACKETS", kind: Number, width: Always, cell: |b| count(b.packets) },
     Column { heading: "BYTES", kind: Number, width: Always, cell: |b| bytes(b.bytes) },
     Column { heading: "NEIGHBOR", kind: Word, width: Wide, cell: |b| b.neighbor.to_string() },
@@ -107,6 +113,12 @@ fn status_page(status: &Status, wide: bool) -> String {
     lines.push(("services", status.services.to_string()));
     lines.push(("backends", format!("{}, {} serving", status.backends, status.backends_serving)));
     lines.push(("slots", format!("{} of {}", status.slots_used, status.slots_max)));
+    let memory = &status.memory;
+    lines.push(("flows", format!("{} remembered of {}", memory.flows, memory.flows_max)));
+    if memory.connections_inserted > 0 {
+        lines.push(("nat", format!("{} connections of {}", memory.connections, memory.connections_max)));
+    }
+    lines.extend(status.alarms.iter().map(|alarm| ("ALARM", alarm.clone())));
     let page: String = lines.iter().map(|(label, text)| format!("{label:<11}{text}\n")).collect();
     let mut reasons: Vec<&Reason> =
         status.reasons.iter().filter(|reason| wide || reason.packets > 0).collect();

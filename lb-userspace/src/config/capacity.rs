@@ -11,6 +11,9 @@ use lb_common::maglev::table_size;
 
 use crate::model::{Config, Service};
 
+/// Prefixes that the lists of allowed and denied sources may have together; the kernel takes memory for each as it comes.
+const MAX_PREFIXES: usize = 65_536;
+
 /// Which key of `[node]` a problem of capacity belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
@@ -32,6 +35,8 @@ pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
     let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let max_slots = config.node.max_slots;
     let slots: u64 = config.services.iter().map(slots).sum();
+    let prefixes: usize =
+        config.services.iter().map(|service| service.allow.len() + service.deny.len()).sum();
 
     let mut problems = Vec::new();
     if interfaces > MAX_MACS {
@@ -47,6 +52,12 @@ pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
     }
     if backends > most_backends {
         let text = format!("{backends} backends are more than the {most_backends} that one node can have");
+        problems.push((Blame::Nothing, text));
+    }
+    if prefixes > MAX_PREFIXES {
+        let text = format!(
+            "{prefixes} prefixes in allow and deny are more than the {MAX_PREFIXES} that one node can have"
+        );
         problems.push((Blame::Nothing, text));
     }
     if slots > u64::from(max_slots) {
@@ -69,16 +80,18 @@ fn slots(service: &Service) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
 
     use super::{Blame, check};
-    use crate::model::{Backend, Config, Mode, Node, Protocol, Service, XdpMode};
+    use crate::model::{Backend, Config, Mode, Node, OnDown, Prefix, Protocol, Service, Tracking, XdpMode};
 
     fn address(number: usize) -> IpAddr {
         Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(number).unwrap()).into()
     }
 
     fn config(interfaces: usize, services: usize, backends: usize, max_slots: u32) -> Config {
-        let backend = |n| Backend { name: format!("b{n}"), address: address(n), weight: 1 };
+        let backend =
+            |n| Backend { name: format!("b{n}"), address: address(n), port: 80, server_id: None, weight: 1 };
         let service = |n| Service {
             name: format!("s{n}"),
             address: address(n),
@@ -87,11 +100,29 @@ mod tests {
             mode: Mode::Dsr,
             slots: Some(1009),
             encap_source: None,
+            gue_port: 6080,
+            source_addresses: Vec::new(),
+            tracking: Tracking::Adaptive,
+            idle_timeout: Duration::from_secs(300),
+            on_down: OnDown::Reset,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            rate_limit: None,
+            quic: false,
             check: None,
             backends: (0..backends).map(backend).collect(),
         };
         let interfaces = (0..interfaces).map(|n| format!("eth{n}")).collect();
-        let node = Node { name: "n".to_owned(), interfaces, xdp_mode: XdpMode::Auto, max_slots };
+        let node = Node {
+            name: "n".to_owned(),
+            interfaces,
+            xdp_mode: XdpMode::Auto,
+            max_slots,
+            answer_neighbors: true,
+            max_flows: 1024,
+            max_nat_flows: 1024,
+            max_fragments: 512,
+        };
         Config { node, services: (0..services).map(service).collect() }
     }
 
@@ -108,6 +139,19 @@ mod tests {
             let blamed: Vec<Blame> = check(&too_many).into_iter().map(|(blame, _)| blame).collect();
             assert_eq!(blamed, [blame]);
         }
+    }
+
+    #[test]
+    fn the_lists_of_all_services_count_together() {
+        let mut config = config(1, 2, 0, 2048);
+        let prefix = |n| Prefix { address: address(n), length_bits: 32 };
+        config.services[0].allow = (0..40_000).map(prefix).collect();
+        config.services[1].deny = (0..25_536).map(prefix).collect();
+        assert_eq!(check(&config), []);
+        config.services[0].deny.push(prefix(50_000));
+        let text =
+            "65537 prefixes in allow and deny are more than the 65536 that one node can have".to_owned();
+        assert_eq!(check(&config), [(Blame::Nothing, text)]);
     }
 
     #[test]

@@ -50,8 +50,16 @@ pub(super) struct Node {
     pub(super) interfaces: Field<Vec<At<String>>>,
     /// `native` (default), `generic` or `auto`.
     pub(super) xdp_mode: Field<String>,
+    /// Default true.
+    pub(super) answer_neighbors: Field<bool>,
     /// Default 4194304.
     pub(super) max_slots: Field<i64>,
+    /// A power of two, default 1048576.
+    pub(super) max_flows: Field<i64>,
+    /// Default 262144.
+    pub(super) max_nat_flows: Field<i64>,
+    /// A power of two, default 8192.
+    pub(super) max_fragments: Field<i64>,
 }
 
 /// `[[service]]`.
@@ -60,7 +68,7 @@ pub(super) struct Service {
     pub(super) label: String,
     /// Its `[[service]]` line.
     pub(super) place: Place,
-    /// Required, like `address`, `port`, `protocol` (`tcp`, `udp`) and `mode` (`dsr`, `ipip`).
+    /// Required, like `address`, `port`, `protocol` (`tcp`, `udp`) and `mode` (`dsr`, `ipip`, `gue`, `nat`, `fullnat`).
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
     pub(super) port: Field<i64>,
@@ -68,8 +76,28 @@ pub(super) struct Service {
     pub(super) mode: Field<String>,
     /// A prime; by default the data plane chooses one that suits the number of backends.
     pub(super) slots: Field<i64>,
-    /// `ipip` only; by default the address of the interface that packets leave by.
+    /// `ipip` and `gue` only; by default the address of the interface that packets leave by.
     pub(super) encap_source: Field<String>,
+    /// `gue` only, default 6080.
+    pub(super) gue_port: Field<i64>,
+    /// `fullnat` only, and required there.
+    pub(super) source_addresses: Field<Vec<At<String>>>,
+    /// `adaptive`, `full` or `off`; by default `adaptive` for `tcp` and `full` for `udp`.
+    pub(super) tracking: Field<String>,
+    /// Default `5m`.
+    pub(super) idle_timeout: Field<String>,
+    /// `reset` (default) or `hold`.
+    pub(super) on_down: Field<String>,
+    /// By default everybody.
+    pub(super) allow: Field<Vec<At<String>>>,
+    /// By default nobody.
+    pub(super) deny: Field<Vec<At<String>>>,
+    /// By default there is none.
+    pub(super) rate_limit: Field<String>,
+    /// Only with `rate_limit`; by default what it lets through in a second, at least 1.
+    pub(super) rate_burst: Field<i64>,
+    /// `udp` only, default false.
+    pub(super) quic: Field<bool>,
     /// By default backends are not checked, and taken as up.
     pub(super) check: Field<Check>,
     pub(super) backends: Vec<Backend>,
@@ -91,7 +119,7 @@ pub(super) struct Check {
     pub(super) rise: Field<i64>,
     /// Default 3.
     pub(super) fall: Field<i64>,
-    /// By default the service's port.
+    /// By default the backend's port.
     pub(super) port: Field<i64>,
 }
 
@@ -104,8 +132,19 @@ pub(super) struct Backend {
     /// Required, like `address`.
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    /// `nat` and `fullnat` only; by default the service's port.
+    pub(super) port: Field<i64>,
+    /// `quic` services only, and required there.
+    pub(super) server_id: Field<i64>,
     /// 0 to 1000, default 1.
     pub(super) weight: Field<i64>,
+}
+
+impl Backend {
+    /// How messages call it beside its siblings: by its name if it has one.
+    pub(super) fn called(&self) -> &str {
+        self.name.given().map_or(self.label.as_str(), |name| name.value.as_str())
+    }
 }
 
 /// Reads `text`; what is wrong with its syntax, keys and types is added to `problems`.
@@ -147,12 +186,16 @@ impl Reader<'_> {
     }
 
     fn node(&mut self, table: &DeTable<'_>) -> Node {
-        self.refuse_unknown_keys("node: ", table, &["name", "interfaces", "xdp_mode", "max_slots"]);
+        self.refuse_unknown_keys("node: ", table, &NODE_KEYS);
         Node {
             name: self.string("node: ", table, "name", "lb1"),
             interfaces: self.strings("node: ", table, "interfaces", "[\"eth0\"]"),
             xdp_mode: self.string("node: ", table, "xdp_mode", "native"),
+            answer_neighbors: self.boolean("node: ", table, "answer_neighbors"),
             max_slots: self.integer("node: ", table, "max_slots", 4_194_304),
+            max_flows: self.integer("node: ", table, "max_flows", 1_048_576),
+            max_nat_flows: self.integer("node: ", table, "max_nat_flows", 262_144),
+            max_fragments: self.integer("node: ", table, "max_fragments", 8192),
         }
     }
 
@@ -172,6 +215,16 @@ impl Reader<'_> {
             mode: self.string(&prefix, table, "mode", "dsr"),
             slots: self.integer(&prefix, table, "slots", 65_537),
             encap_source: self.string(&prefix, table, "encap_source", "172.16.0.0/16"),
+            gue_port: self.integer(&prefix, table, "gue_port", 6080),
+            source_addresses: self.strings(&prefix, table, "source_addresses", "[\"10.0.0.100\"]"),
+            tracking: self.string(&prefix, table, "tracking", "full"),
+            idle_timeout: self.string(&prefix, table, "idle_timeout", "5m"),
+            on_down: self.string(&prefix, table, "on_down", "reset"),
+            allow: self.strings(&prefix, table, "allow", "[\"198.51.100.0/24\"]"),
+            deny: self.strings(&prefix, table, "deny", "[\"198.51.100.0/24\"]"),
+            rate_limit: self.string(&prefix, table, "rate_limit", "100/s"),
+            rate_burst: self.integer(&prefix, table, "rate_burst", 200),
+            quic: self.boolean(&prefix, table, "quic"),
             check: self.within(check, |reader, table| reader.check(&prefix, table)),
             backends: backends.iter().enumerate().map(|(n, at)| self.backend(&prefix, n + 1, at)).collect(),
             label,
@@ -197,11 +250,13 @@ impl Reader<'_> {
         let table = at.value;
         let label = label("backend", number, table);
         let prefix = format!("{service}{label}: ");
-        self.refuse_unknown_keys(&prefix, table, &["name", "address", "weight"]);
+        self.refuse_unknown_keys(&prefix, table, &BACKEND_KEYS);
         Backend {
             place: at.place,
             name: self.string(&prefix, table, "name", "web1"),
             address: self.string(&prefix, table, "address", "10.0.0.11"),
+            port: self.integer(&prefix, table, "port", 8080),
+            server_id: self.integer(&prefix, table, "server_id", 7),
             weight: self.integer(&prefix, table, "weight", 1),
             label,
         }
@@ -217,6 +272,10 @@ impl Reader<'_> {
             let number = value.as_integer()?;
             i64::from_str_radix(number.as_str(), number.radix()).ok()
         })
+    }
+
+    fn boolean(&mut self, prefix: &str, table: &DeTable<'_>, key: &str) -> Field<bool> {
+        self.field(prefix, table, key, "true or false", DeValue::as_bool)
     }
 
     fn strings(
@@ -309,8 +368,38 @@ impl Reader<'_> {
     }
 }
 
-const SERVICE_KEYS: [&str; 9] =
-    ["name", "address", "port", "protocol", "mode", "slots", "encap_source", "check", "backend"];
+const NODE_KEYS: [&str; 8] = [
+    "name",
+    "interfaces",
+    "xdp_mode",
+    "answer_neighbors",
+    "max_slots",
+    "max_flows",
+    "max_nat_flows",
+    "max_fragments",
+];
+const SERVICE_KEYS: [&str; 19] = [
+    "name",
+    "address",
+    "port",
+    "protocol",
+    "mode",
+    "slots",
+    "encap_source",
+    "gue_port",
+    "source_addresses",
+    "tracking",
+    "idle_timeout",
+    "on_down",
+    "allow",
+    "deny",
+    "rate_limit",
+    "rate_burst",
+    "quic",
+    "check",
+    "backend",
+];
+const BACKEND_KEYS: [&str; 5] = ["name", "address", "port", "server_id", "weight"];
 const CHECK_KEYS: [&str; 8] = ["kind", "path", "host", "interval", "timeout", "rise", "fall", "port"];
 
 fn label(noun: &str, number: usize, table: &DeTable<'_>) -> String {

@@ -4,6 +4,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use lb_common::abi::backend::BackendId;
+use lb_common::abi::connection::{Connection, seen};
+use lb_common::reason::Event;
 
 use tokio::sync::mpsc;
 
@@ -11,11 +16,11 @@ use super::{Identity, report};
 use crate::api::{self, Request};
 use crate::config;
 use crate::dataplane::Dataplane;
-use crate::desired::{BackendState, Desired, States, desired};
+use crate::desired::{self, BackendState, Desired, ServiceKey, States, desired};
 use crate::health::{self, Checker, Health, Target};
-use crate::model::{Admin, Backend, Config, Service};
+use crate::model::{Admin, Backend, Config, Mode, Service, Tracking};
 use crate::neighbor::Snapshot;
-use crate::reconcile::{self, Installed, plan};
+use crate::reconcile::{self, Installed, Plan, Sweep, plan, settle, sweep};
 
 /// Everything the core loop knows.
 pub(crate) struct Core<D> {
@@ -24,13 +29,54 @@ pub(crate) struct Core<D> {
     pub(super) snapshot: Snapshot,
     pub(super) installed: Installed,
     pub(super) dataplane: D,
+    /// Backends that are deleted and still have flows, by service: they get no new ones, and go when the last one ends.
+    pub(super) leaving: HashMap<String, Vec<Backend>>,
+    /// What the last look at the flow table has found.
+    pub(super) swept: Sweep,
+    /// Flows that were not remembered for want of room, and the second at which there was one more of them.
+    refused: (u64, u64),
+    clock: Clock,
     checkers: HashMap<Target, Checker>,
     health_events: mpsc::Sender<health::Event>,
+}
+
+/// Seconds since some moment, never going back; tests turn it by hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    started: Instant,
+    /// Seconds added.
+    pub(super) ahead: u64,
+}
+
+impl Clock {
+    /// Begins at a second that no age can be taken for vacant at.
+    fn new() -> Self {
+        Self { started: Instant::now(), ahead: 1 }
+    }
+
+    pub(super) fn seconds(self) -> u64 {
+        self.started.elapsed().as_secs() + self.ahead
+    }
 }
 
 /// The addresses of all backends.
 pub(super) fn addresses(config: &Config) -> BTreeSet<IpAddr> {
     config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.address).collect()
+}
+
+/// The configuration with the backends that are leaving, which take no new flows.
+fn with_leaving(config: &Config, leaving: &HashMap<String, Vec<Backend>>) -> Config {
+    let mut config = config.clone();
+    for service in &mut config.services {
+        let gone = leaving.get(&service.name).into_iter().flatten();
+        service.backends.extend(gone.map(|backend| Backend { weight: 0, ..backend.clone() }));
+    }
+    config
+}
+
+/// What tells a service from the others.
+pub(super) fn key(service: &Service) -> ServiceKey {
+    ServiceKey { address: service.address, port: service.port, protocol: service.protocol }
 }
 
 impl<D: Dataplane> Core<D> {
@@ -44,7 +90,19 @@ impl<D: Dataplane> Core<D> {
         let installed = Installed::empty(dataplane.tables().max_slots());
         let states = States::new();
         let checkers = HashMap::new();
-        let mut core = Self { config, states, snapshot, installed, dataplane, checkers, health_events };
+        let mut core = Self {
+            config,
+            states,
+            snapshot,
+            installed,
+            dataplane,
+            leaving: HashMap::new(),
+            swept: Sweep::default(),
+            refused: (0, 0),
+            clock: Clock::new(),
+            checkers,
+            health_events,
+        };
         core.states = core.states_for(&core.config);
         core.follow_checks();
         core
@@ -57,7 +115,7 @@ impl<D: Dataplane> Core<D> {
 
     /// The addresses that have to be resolved.
     pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
-        addresses(&self.config)
+        addresses(&with_leaving(&self.config, &self.leaving))
     }
 
     /// Makes the tables what they should be.
@@ -65,32 +123,130 @@ impl<D: Dataplane> Core<D> {
     /// # Errors
     /// When that cannot be had; the tables stay as they are.
     pub(super) fn reconcile(&mut self) -> Result<(), reconcile::Error> {
-        let desired = self.desired(&self.config, &self.states);
+        let desired = self.desired(&self.config, &self.states, &self.leaving);
         self.install(&desired)
     }
 
-    fn desired(&self, config: &Config, states: &States) -> Desired {
-        desired(config, states, &self.snapshot.next_hops, self.node_macs())
+    fn desired(&self, config: &Config, states: &States, leaving: &HashMap<String, Vec<Backend>>) -> Desired {
+        let config = with_leaving(config, leaving);
+        desired(&config, states, &self.snapshot.next_hops, self.node_interfaces())
     }
 
     fn install(&mut self, desired: &Desired) -> Result<(), reconcile::Error> {
-        let plan = plan(&mut self.installed, desired)?;
+        let plan = plan(&mut self.installed, desired, self.clock.seconds())?;
+        self.apply(plan);
+        Ok(())
+    }
+
+    fn apply(&mut self, plan: Plan) {
         let (steps, slots) = (plan.steps().len(), plan.slots_written());
         if let Err(error) = plan.apply(&mut self.dataplane, &mut self.installed) {
-            tracing::warn!(%error, "a counter keeps the value of an earlier backend");
+            tracing::warn!(%error, "the kernel has not taken a list, a server ID or a counter");
         }
         if steps > 0 {
             tracing::debug!(steps, slots, "tables changed");
         }
-        Ok(())
     }
 
-    /// MAC addresses of the interfaces the program is attached to.
-    fn node_macs(&self) -> Vec<[u8; 6]> {
+    /// Index and MAC address of the interfaces the program is attached to.
+    fn node_interfaces(&self) -> Vec<(u32, [u8; 6])> {
         let names = &self.config.node.interfaces;
-        let of =
-            |name: &String| self.snapshot.interfaces.values().find(|i| i.name == *name).and_then(|i| i.mac);
+        let of = |name: &String| {
+            let (index, interface) = self.snapshot.interfaces.iter().find(|(_, i)| i.name == *name)?;
+            Some((*index, interface.mac?))
+        };
         names.iter().filter_map(of).collect()
+    }
+
+    /// A second has gone by: flows end, slots settle, deleted backends without flows go.
+    ///
+    /// # Errors
+    /// When the tables for that cannot be had.
+    pub(super) fn on_tick(&mut self) -> Result<(), reconcile::Error> {
+        let now = self.clock.seconds();
+        // The program sees ages in the last 16 bits.
+        self.dataplane.set_tick(u32::try_from(now & u64::from(u32::MAX)).unwrap_or_default());
+        let refused = self.dataplane.happened(Event::FlowRefused).unwrap_or(self.refused.0);
+        if refused != self.refused.0 {
+            self.refused = (refused, now);
+        }
+        self.swept = sweep::sweep(self.dataplane.tables(), &self.installed.owners(), now);
+        let plan = settle(&mut self.installed, &self.swept, self.refused.1, now)?;
+        if !plan.steps().is_empty() {
+            self.apply(plan);
+        }
+        self.sweep_connections(now);
+        self.see_off()
+    }
+
+    /// Lets deleted backends go that have no flows any more.
+    fn see_off(&mut self) -> Result<(), reconcile::Error> {
+        let mut left = self.leaving.clone();
+        for (name, backends) in &mut left {
+            let service = self.config.services.iter().find(|service| service.name == *name);
+            backends.retain(|backend| service.is_some_and(|service| self.has_flows(service, backend)));
+        }
+        left.retain(|_, backends| !backends.is_empty());
+        if left == self.leaving {
+            return Ok(());
+        }
+        for (service, backends) in std::mem::replace(&mut self.leaving, left) {
+            let stay = self.leaving.get(&service);
+            for backend in backends.iter().filter(|one| !stay.is_some_and(|stay| stay.contains(one))) {
+                tracing::info!(backend = format!("{service}/{}", backend.name), "deleted backend has no flows any more");
+            }
+        }
+        self.follow_checks();
+        self.reconcile()
+    }
+
+    /// Whether a backend has flows, or could have some that are not known yet.
+    fn has_flows(&self, service: &Service, backend: &Backend) -> bool {
+        let Some(installed) = self.installed.service(&key(service)) else { return false };
+        let Some(id) = installed.backend(desired::server(service.mode, backend)) else { return false };
+        if service.mode == Mode::Fullnat && self.dataplane.connections() > 0 {
+            return true;
+        }
+        installed.names(id) || self.flows_of(id) > 0
+    }
+
+    /// Remembered flows of a backend.
+    pub(super) fn flows_of(&self, id: BackendId) -> u64 {
+        self.swept.flows.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Forgets connections of mode `fullnat` that are over. Everything they need to be judged by goes along: it happens beside
+    /// the loop.
+    fn sweep_connections(&mut self, now: u64) {
+        /// A connection that was reset, or closed by both, may still have packets under way.
+        const CLOSED_SECONDS: u64 = 10;
+        /// One that was closed by one side waits for the other (RFC 5382, REQ-5, asks four minutes of NATs that guess).
+        const CLOSING_SECONDS: u64 = 240;
+        /// One whose client has sent nothing but a SYN.
+        const OPENING_SECONDS: u64 = 30;
+        if !self.config.services.iter().any(|service| service.mode == Mode::Fullnat) {
+            return;
+        }
+        let owners = self.installed.owners();
+        let idle: Vec<Option<u64>> =
+            owners.iter().map(|owner| owner.as_ref().and_then(reconcile::Owner::live_idle_seconds)).collect();
+        drop(owners);
+        self.dataplane.sweep_connections(Box::new(move |client: &Connection, backend: Option<&Connection>| {
+            let Some(backend) = backend else { return true };
+            let Some(idle) = idle.get(usize::from(client.backend)).copied().flatten() else { return true };
+            let last = client.last_seen.max(backend.last_seen);
+            let all = client.seen | backend.seen;
+            let limit = if all & seen::RST != 0 || client.seen & backend.seen & seen::FIN != 0 {
+                CLOSED_SECONDS
+            } else if all & seen::FIN != 0 {
+                CLOSING_SECONDS.min(idle)
+            } else if client.out.protocol == lb_common::parse::protocol::TCP && client.seen & seen::DATA == 0 {
+                OPENING_SECONDS.min(idle)
+            } else {
+                idle
+            };
+            now.saturating_sub(u64::from(last)) > limit
+        }));
     }
 
     /// A check has something to say.
@@ -185,10 +341,15 @@ impl<D: Dataplane> Core<D> {
     /// # Errors
     /// When its tables cannot be had, or it asks for what only a start can do; the one before stays.
     pub(super) fn reload(&mut self, config: Config) -> Result<(), api::Error> {
-        let node = (&config.node.interfaces, config.node.xdp_mode, config.node.max_slots);
-        if node != (&self.config.node.interfaces, self.config.node.xdp_mode, self.config.node.max_slots) {
+        let at_start = |config: &Config| {
+            let node = &config.node;
+            let sizes = (node.max_slots, node.max_flows, node.max_nat_flows, node.max_fragments);
+            (node.interfaces.clone(), node.xdp_mode, sizes)
+        };
+        if at_start(&config) != at_start(&self.config) {
             return Err(api::Error::Conflict(
-                "interfaces, xdp_mode and max_slots of [node] take effect at start only: restart xlb to change them"
+                "interfaces, xdp_mode, max_slots, max_flows, max_nat_flows and max_fragments of [node] take effect at start \
+                 only: restart xlb to change them"
                     .to_owned(),
             ));
         }
@@ -199,13 +360,55 @@ impl<D: Dataplane> Core<D> {
     fn change(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), api::Error> {
         let mut config = self.config.clone();
         change(&mut config);
-        let states = self.states_for(&config);
-        let desired = self.desired(&config, &states);
-        self.install(&desired).map_err(|error| api::Error::Conflict(error.to_string()))?;
+        let leaving = self.leaving_after(&config);
+        let states = self.states_for(&with_leaving(&config, &leaving));
+        let desired = self.desired(&config, &states, &leaving);
+        let conflict = |error: &dyn std::fmt::Display| api::Error::Conflict(error.to_string());
+        // What the new configuration needs the program must be able to do before it is asked to; what it does not need any more
+        // goes at the end.
+        let (before, after) = (desired::features(&self.config), desired::features(&config));
+        self.dataplane.set_features(before.with(after)).map_err(|error| conflict(&error))?;
+        if let Err(error) = self.install(&desired) {
+            // The program before did everything that the configuration before needs.
+            let _ = self.dataplane.set_features(before);
+            return Err(conflict(&error));
+        }
+        if let Err(error) = self.dataplane.set_features(after) {
+            tracing::warn!(%error, "the program goes on being able to do what is not needed any more");
+        }
         self.config = config;
         self.states = states;
+        self.leaving = leaving;
         self.follow_checks();
         Ok(())
+    }
+
+    /// The backends that are leaving once `config` is in effect: those that it lacks, and that have flows.
+    fn leaving_after(&self, config: &Config) -> HashMap<String, Vec<Backend>> {
+        let mut leaving = HashMap::new();
+        for before in &self.config.services {
+            // A service of another kind is another service.
+            let same = |after: &&Service| {
+                after.name == before.name && key(after) == key(before) && after.mode == before.mode
+            };
+            let Some(after) = config.services.iter().find(same) else { continue };
+            let server = |backend: &Backend| desired::server(before.mode, backend);
+            let already = self.leaving.get(&before.name).into_iter().flatten();
+            let gone: Vec<Backend> = before
+                .backends
+                .iter()
+                .chain(already)
+                .filter(|one| !after.backends.iter().any(|other| server(other) == server(one)))
+                // A name that is taken again is another backend's.
+                .filter(|one| !after.backends.iter().any(|other| other.name == one.name))
+                .filter(|one| after.tracking != Tracking::Off && self.has_flows(before, one))
+                .cloned()
+                .collect();
+            if !gone.is_empty() {
+                leaving.insert(before.name.clone(), gone);
+            }
+        }
+        leaving
     }
 
     /// The states that the backends of a configuration begin with. The operator's wish goes with the name; health goes with the
@@ -233,14 +436,17 @@ impl<D: Dataplane> Core<D> {
     /// What is known of a backend, if it is the same server under the same name.
     fn known(&self, service: &str, backend: &Backend) -> Option<&BackendState> {
         let before = self.config.services.iter().find(|before| before.name == service)?;
-        before.backends.iter().find(|one| one.name == backend.name && one.address == backend.address)?;
+        let known = before.backends.iter().chain(self.leaving.get(service).into_iter().flatten());
+        known.into_iter().find(|one| {
+            (&one.name, one.address, one.port) == (&backend.name, backend.address, backend.port)
+        })?;
         self.states.get(service)?.get(&backend.name)
     }
 
     /// Starts the checks that the configuration has and that do not run, and stops the others.
     fn follow_checks(&mut self) {
         let mut running = std::mem::take(&mut self.checkers);
-        for service in &self.config.services {
+        for service in &with_leaving(&self.config, &self.leaving).services {
             for target in service.backends.iter().filter_map(|backend| target(service, backend)) {
                 let checker = running
                     .remove(&target)
@@ -275,7 +481,7 @@ fn answer<T>(reply: api::Reply<T>, result: Result<T, api::Error>) {
 
 fn target(service: &Service, backend: &Backend) -> Option<Target> {
     let check = service.check.clone()?;
-    let port = check.port.unwrap_or(service.port);
+    let port = check.port.unwrap_or(backend.port);
     Some(Target {
         service: service.name.clone(),
         backend: backend.name.clone(),

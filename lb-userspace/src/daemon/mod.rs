@@ -16,18 +16,21 @@ mod report;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use lb_common::hash::FlowKey;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use self::core::Core;
 use crate::api::{server, socket};
 use crate::config::{Loaded, Overrides, Problems, host, load};
 use crate::dataplane::kernel::{self, Attached, Kernel};
+use crate::dataplane::tables::Sizes;
+use crate::desired::features;
 use crate::model::Node;
 use crate::neighbor;
 
@@ -76,8 +79,14 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let loaded = read(&options)?;
     let socket = socket::bind(&options.socket)?;
     let mut kernel = Kernel::load(&kernel::Options {
-        max_slots: loaded.config.node.max_slots,
+        sizes: Sizes {
+            slots: loaded.config.node.max_slots,
+            flows: loaded.config.node.max_flows,
+            fragments: loaded.config.node.max_fragments,
+            connections: loaded.config.node.max_nat_flows,
+        },
         trace_drops: options.trace_drops,
+        features: features(&loaded.config),
         flow_key: FlowKey::from_secret(secret()?),
     })
     .map_err(anyhow::Error::new)?;
@@ -91,6 +100,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let snapshot = watch.snapshots.borrow_and_update().clone();
     let mut core = Core::new(loaded.config.clone(), kernel, snapshot, health_sender);
     core.reconcile().map_err(anyhow::Error::new)?;
+    core.on_tick().map_err(anyhow::Error::new)?;
 
     let attached = match attach(core.dataplane_mut(), &loaded.config.node) {
         Ok(attached) => attached,
@@ -117,8 +127,19 @@ pub async fn run(options: Options) -> Result<(), Error> {
         "running"
     );
 
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = second.tick() => {
+                let before = core.leaving.len();
+                if let Err(error) = core.on_tick() {
+                    tracing::error!(%error, "the tables stay as they are");
+                }
+                if core.leaving.len() != before {
+                    watch.set_addresses(core.addresses());
+                }
+            }
             Some(event) = health_events.recv() => {
                 core.on_health(event);
                 while let Ok(event) = health_events.try_recv() {

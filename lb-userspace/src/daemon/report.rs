@@ -1,18 +1,18 @@
 //! What the API tells: the core's state in the words of `api::types`.
 
 use lb_common::abi::counters::Counter;
-use lb_common::reason::{DropReason, PassReason};
+use lb_common::reason::{AnswerKind, DropReason, Event, PassReason};
 
 use super::Identity;
-use super::core::Core;
+use super::core::{Core, key};
 use crate::api;
 use crate::api::types::{
-    Action, Backend, BackendHealth, Backends, Interface, Neighbor, Reason, Service, Services, Status,
+    Action, Backend, BackendHealth, Backends, Interface, Memory, Neighbor, Reason, Service, Services, Status,
     VERSION, Xdp,
 };
 use crate::dataplane::Dataplane;
 use crate::dataplane::kernel::Attached;
-use crate::desired::{ServiceKey, fits_mode};
+use crate::desired::{fits_mode, server};
 use crate::model;
 use crate::neighbor::format_mac;
 
@@ -25,6 +25,9 @@ pub(super) fn status<D: Dataplane>(core: &Core<D>, identity: &Identity) -> Resul
     };
     let passed = PassReason::ALL.iter().map(|r| reason(Action::Pass, r.name(), core.dataplane.passed(*r)));
     let dropped = DropReason::ALL.iter().map(|r| reason(Action::Drop, r.name(), core.dataplane.dropped(*r)));
+    let answered =
+        AnswerKind::ALL.iter().map(|k| reason(Action::Answer, k.name(), core.dataplane.answered(*k)));
+    let memory = memory(core)?;
     Ok(Status {
         version: VERSION,
         node: core.config.node.name.clone(),
@@ -37,8 +40,60 @@ pub(super) fn status<D: Dataplane>(core: &Core<D>, identity: &Identity) -> Resul
         backends_serving: count(backends.iter().filter(|backend| backend.serving).count()),
         slots_used: services(core)?.services.iter().map(|service| service.slots).sum(),
         slots_max: core.dataplane.tables().max_slots(),
-        reasons: passed.chain(dropped).collect::<Result<_, _>>()?,
+        alarms: alarms(&memory),
+        memory,
+        reasons: passed.chain(dropped).chain(answered).collect::<Result<_, _>>()?,
     })
+}
+
+fn memory<D: Dataplane>(core: &Core<D>) -> Result<Memory, api::Error> {
+    let happened = |event| core.dataplane.happened(event).map_err(unreadable);
+    Ok(Memory {
+        flows: core.swept.live,
+        flows_max: core.dataplane.tables().max_flows(),
+        flows_inserted: happened(Event::FlowInserted)? + happened(Event::FlowEvicted)?,
+        flows_evicted: happened(Event::FlowEvicted)?,
+        flows_refused: happened(Event::FlowRefused)?,
+        fragments_inserted: happened(Event::FragmentInserted)?,
+        fragments_refused: happened(Event::FragmentRefused)?,
+        connections: core.dataplane.connections(),
+        connections_max: u64::from(core.config.node.max_nat_flows),
+        connections_inserted: happened(Event::ConnectionInserted)?,
+        connections_refused: happened(Event::ConnectionRefused)?,
+        replies: happened(Event::ReplySent)?,
+        quic_routed: happened(Event::QuicRouted)?,
+    })
+}
+
+/// What a full table means, and what to do about it.
+fn alarms(memory: &Memory) -> Vec<String> {
+    let mut alarms = Vec::new();
+    // A set of eight fills before the table does.
+    if memory.flows * 4 > memory.flows_max * 3 {
+        alarms.push(format!(
+            "{} of {} flows are remembered: new ones may find no room; raise max_flows in [node]",
+            memory.flows, memory.flows_max
+        ));
+    }
+    if memory.flows_refused > 0 {
+        alarms.push(format!(
+            "{} flows found no room in the flow table and go where unknown flows go; raise max_flows in [node]",
+            memory.flows_refused
+        ));
+    }
+    if memory.connections_refused > 0 {
+        alarms.push(format!(
+            "{} connections were refused in mode fullnat: raise max_nat_flows in [node], or name more source_addresses",
+            memory.connections_refused
+        ));
+    }
+    if memory.fragments_refused > 0 {
+        alarms.push(format!(
+            "{} fragmented packets found no room and were lost: raise max_fragments in [node]",
+            memory.fragments_refused
+        ));
+    }
+    alarms
 }
 
 fn interface<D>(core: &Core<D>, name: &str, mode: Attached) -> Interface {
@@ -64,6 +119,12 @@ pub(super) fn services<D: Dataplane>(core: &Core<D>) -> Result<Services, api::Er
             port: service.port,
             protocol: service.protocol,
             mode: service.mode,
+            tracking: service.tracking,
+            slots_tracked: core
+                .installed
+                .service(&key(service))
+                .map_or(0, |installed| count(installed.slot_counts().tracked)),
+            flows: backends.iter().map(|backend| backend.flows).sum(),
             slots: core.installed.service(&key(service)).map_or(0, |installed| count(installed.slots_len())),
             backends: count(backends.len()),
             backends_serving: count(backends.iter().filter(|backend| backend.serving).count()),
@@ -94,10 +155,10 @@ fn backends_of<D: Dataplane>(core: &Core<D>, service: &model::Service) -> Result
     let installed = core.installed.service(&key(service));
     let slots = installed.map(|installed| installed.slots_by_backend()).unwrap_or_default();
     let states = core.states.get(&service.name);
-    let one = |backend: &model::Backend| {
+    let one = |(backend, leaving): (&model::Backend, bool)| {
         let state = states.and_then(|states| states.get(&backend.name)).cloned().unwrap_or_default();
         let next_hop = core.snapshot.next_hops.get(&backend.address);
-        let id = installed.and_then(|installed| installed.backend(backend.address));
+        let id = installed.and_then(|installed| installed.backend(server(service.mode, backend)));
         let counter = match id {
             Some(id) => core.dataplane.forwarded(id).map_err(unreadable)?,
             None => Counter::default(),
@@ -117,7 +178,10 @@ fn backends_of<D: Dataplane>(core: &Core<D>, service: &model::Service) -> Result
             service: service.name.clone(),
             name: backend.name.clone(),
             address: backend.address.to_string(),
-            weight: backend.weight,
+            port: backend.port,
+            leaving,
+            flows: id.map_or(0, |id| core.flows_of(id)),
+            weight: if leaving { 0 } else { backend.weight },
             health: state.health.map_or(BackendHealth::Unchecked, BackendHealth::from),
             admin: state.admin,
             neighbor: if matches!(next_hop, Some(Ok(_))) { Neighbor::Resolved } else { Neighbor::Unresolved },
@@ -129,14 +193,12 @@ fn backends_of<D: Dataplane>(core: &Core<D>, service: &model::Service) -> Result
             share: share(owned, installed.map_or(0, |installed| installed.slots_len())),
             packets: counter.packets,
             bytes: counter.bytes,
-            detail,
+            new_flows: counter.new_flows,
+            detail: if leaving { "is deleted, and goes when its flows have ended".to_owned() } else { detail },
         })
     };
-    service.backends.iter().map(one).collect()
-}
-
-fn key(service: &model::Service) -> ServiceKey {
-    ServiceKey { address: service.address, port: service.port, protocol: service.protocol }
+    let leaving = core.leaving.get(&service.name).into_iter().flatten();
+    service.backends.iter().map(|one| (one, false)).chain(leaving.map(|one| (one, true))).map(one).collect()
 }
 
 fn share(part: usize, whole: usize) -> f64 {

@@ -1,22 +1,30 @@
 //! The data plane in the kernel: loads the BPF object, maps its tables, attaches its program.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::lpm_trie::Key;
+use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use lb_common::abi::backend::BackendId;
+use lb_common::abi::connection::{ListKey, ServerKey, list};
 use lb_common::abi::counters::Counter;
-use lb_common::abi::map;
+use lb_common::abi::features::Features;
+use lb_common::abi::{map, program};
 use lb_common::hash::FlowKey;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
 use super::pod::Shared;
 use super::region::Region;
-use super::tables::{Maps, Tables, slot_lines};
-use super::{Dataplane, Grace};
-use crate::model::XdpMode;
+use super::connections::Connections;
+use super::shelf::Shelf;
+use super::tables::{Maps, Sizes, Tables, slot_lines};
+use super::{Dataplane, Grace, IsOver, list_key};
+use crate::model::{Prefix, XdpMode};
 
 /// The BPF object that belongs to this build.
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("XLB_BPF_OBJECT"));
@@ -86,10 +94,12 @@ pub enum Attached {
 /// What is fixed at load.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Room for all Maglev tables together, in slots.
-    pub max_slots: u32,
+    /// How large the tables are.
+    pub sizes: Sizes,
     /// Log every dropped packet.
     pub trace_drops: bool,
+    /// What the program has to be able to do.
+    pub features: Features,
     /// Key of the flow hash.
     pub flow_key: FlowKey,
 }
@@ -98,8 +108,17 @@ pub struct Options {
 pub struct Kernel {
     ebpf: Ebpf,
     program: String,
+    options: Options,
     tables: Tables,
     counters: PerCpuArray<MapData, Shared<Counter>>,
+    connections: Connections,
+    lists: LpmTrie<MapData, Shared<ListKey>, u32>,
+    servers: HashMap<MapData, Shared<ServerKey>, u32>,
+    attached: Vec<(String, Attached, XdpLinkId)>,
+    /// Where another program finds the maps.
+    shelf: Shelf,
+    /// The programs that the attached one goes on in: the kernel forgets them when nobody holds the map.
+    programs: ProgramArray<MapData>,
 }
 
 impl Kernel {
@@ -112,8 +131,8 @@ impl Kernel {
         Self::load_program(OBJECT, PROGRAM, options, &[])
     }
 
-    /// Loads one program of an object that has the maps of `lb_common::abi`; `constants` are bytes that it reads as load-time
-    /// constants.
+    /// Loads one program of an object that has the maps of `lb_common::abi`, and the one that it calls; `constants` are bytes that
+    /// it reads as load-time constants.
     ///
     /// # Errors
     /// See [`Error`].
@@ -123,24 +142,38 @@ impl Kernel {
         options: &Options,
         constants: &[(&str, u8)],
     ) -> Result<Self, Error> {
-        let trace_drops = u8::from(options.trace_drops);
-        let mut loader = EbpfLoader::new();
-        loader.map_max_entries(map::SLOTS, slot_lines(options.max_slots)).override_global(
-            "TRACE_DROPS",
-            &trace_drops,
-            true,
-        );
-        for (name, value) in constants {
-            loader.override_global(name, value, true);
-        }
-        let mut ebpf = loader.load(object)?;
-        xdp(&mut ebpf, program)?.load().map_err(load_error)?;
+        let shelf = Shelf::new().map_err(|error| Error::Load(format!("no file system for its maps: {error}")))?;
+        let (mut ebpf, programs) = load_object(object, program, options, constants, &shelf)?;
         let mut tables =
-            Tables::over(&BpfMaps(&ebpf), options.max_slots).map_err(|e| Error::Load(e.to_string()))?;
+            Tables::over(&BpfMaps(&ebpf), &options.sizes).map_err(|e| Error::Load(e.to_string()))?;
         tables.initialize(options.flow_key);
-        let counters = ebpf.take_map(map::COUNTERS).ok_or_else(|| missing(map::COUNTERS))?;
-        let counters = PerCpuArray::try_from(counters).map_err(|error| Error::Load(error.to_string()))?;
-        Ok(Self { ebpf, program: program.to_owned(), tables, counters })
+        Ok(Self {
+            program: program.to_owned(),
+            options: *options,
+            tables,
+            counters: take(&mut ebpf, map::COUNTERS)?,
+            connections: Connections::new(descriptor(&ebpf, map::CONNECTIONS)?),
+            lists: take(&mut ebpf, map::LISTS)?,
+            servers: take(&mut ebpf, map::SERVERS)?,
+            attached: Vec::new(),
+            shelf,
+            programs,
+            ebpf,
+        })
+    }
+
+    /// Takes another program over the same maps in place of the one that is loaded, on every interface, packet by packet.
+    fn replace(&mut self, options: &Options) -> Result<(), Error> {
+        let (mut ebpf, programs) = load_object(OBJECT, &self.program, options, &[], &self.shelf)?;
+        for (interface, mode, link) in std::mem::take(&mut self.attached) {
+            let link = xdp(&mut self.ebpf, &self.program)?.take_link(link).map_err(load_error)?;
+            let link = xdp(&mut ebpf, &self.program)?.attach_to_link(link).map_err(load_error)?;
+            self.attached.push((interface, mode, link));
+        }
+        self.ebpf = ebpf;
+        self.programs = programs;
+        self.options = *options;
+        Ok(())
     }
 
     /// Attaches the program to an interface of the current network namespace, until `self` is dropped.
@@ -154,13 +187,15 @@ impl Kernel {
             XdpMode::Generic => (Attached::Generic, None),
             XdpMode::Auto => (Attached::Native, Some(Attached::Generic)),
         };
-        match (attach_as(program, interface, first), second) {
-            (Ok(()), _) => Ok(first),
+        let (link, attached) = match (attach_as(program, interface, first), second) {
+            (Ok(link), _) => (link, first),
             (Err(Error::NoNativeXdp { .. }), Some(second)) => {
-                attach_as(program, interface, second).map(|()| second)
+                (attach_as(program, interface, second)?, second)
             }
-            (Err(error), _) => Err(error),
-        }
+            (Err(error), _) => return Err(error),
+        };
+        self.attached.push((interface.to_owned(), attached, link));
+        Ok(attached)
     }
 
     /// Hands the records that a program with `trace_drops` writes to the process's log, from a thread of their own.
@@ -233,6 +268,7 @@ impl Dataplane for Kernel {
         Ok(values.iter().fold(Counter::default(), |sum, Shared(one)| Counter {
             packets: sum.packets.wrapping_add(one.packets),
             bytes: sum.bytes.wrapping_add(one.bytes),
+            new_flows: sum.new_flows.wrapping_add(one.new_flows),
         }))
     }
 
@@ -245,6 +281,95 @@ impl Dataplane for Kernel {
     fn grace(&self) -> Grace {
         Grace::begin()
     }
+
+    fn set_list(&mut self, number: u32, list: &BTreeMap<Prefix, bool>) -> io::Result<()> {
+        for (prefix, is_let_in) in list {
+            let (bits, key) = list_key(number, prefix);
+            let verdict = if *is_let_in { list::ALLOW } else { list::DENY };
+            self.lists.insert(&Key::new(bits, Shared(key)), verdict, 0).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn clear_list(&mut self, number: u32, list: &BTreeMap<Prefix, bool>) -> io::Result<()> {
+        for prefix in list.keys() {
+            let (bits, key) = list_key(number, prefix);
+            self.lists.remove(&Key::new(bits, Shared(key))).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn set_server(&mut self, number: u32, server_id: u16, id: Option<BackendId>) -> io::Result<()> {
+        let key = Shared(ServerKey { service: number, server_id: u32::from(server_id) });
+        match id {
+            Some(id) => self.servers.insert(key, u32::from(id.get()), 0),
+            None => self.servers.remove(&key),
+        }
+        .map_err(io::Error::other)
+    }
+
+    fn set_features(&mut self, features: Features) -> io::Result<()> {
+        if features == self.options.features {
+            return Ok(());
+        }
+        let options = Options { features, ..self.options };
+        self.replace(&options).map_err(io::Error::other)
+    }
+
+    fn sweep_connections(&mut self, is_over: IsOver) {
+        self.connections.sweep(is_over);
+    }
+
+    fn connections(&self) -> u64 {
+        self.connections.count()
+    }
+}
+
+/// Loads the program and the one that it calls. Maps that are on the shelf are taken from there, others put there.
+fn load_object(
+    object: &[u8],
+    program: &str,
+    options: &Options,
+    constants: &[(&str, u8)],
+    shelf: &Shelf,
+) -> Result<(Ebpf, ProgramArray<MapData>), Error> {
+    let trace_drops = u8::from(options.trace_drops);
+    let sizes = &options.sizes;
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries(map::SLOTS, slot_lines(sizes.slots))
+        .map_max_entries(map::FLOWS, Sizes::sets(sizes.flows))
+        .map_max_entries(map::FRAGMENTS, Sizes::sets(sizes.fragments))
+        // Both sides of each.
+        .map_max_entries(map::CONNECTIONS, sizes.connections.saturating_mul(2))
+        .override_global("TRACE_DROPS", &trace_drops, true)
+        .override_global("FEATURES", &options.features.0, true);
+    for (name, value) in constants {
+        loader.override_global(name, value, true);
+    }
+    for name in map::SHARED {
+        loader.map_pin_path(name, shelf.path(name));
+    }
+    let mut ebpf = loader.load(object)?;
+    let mut programs: ProgramArray<MapData> = take(&mut ebpf, map::PROGRAMS)?;
+    for (place, name) in (0..).zip(program::NAMES) {
+        let one = xdp(&mut ebpf, name)?;
+        one.load().map_err(load_error)?;
+        programs.set(place, one.fd().map_err(load_error)?, 0)?;
+    }
+    xdp(&mut ebpf, program)?.load().map_err(load_error)?;
+    Ok((ebpf, programs))
+}
+
+/// Another descriptor of a hash map.
+fn descriptor(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, Error> {
+    let Some(Map::HashMap(data)) = ebpf.map(name) else { return Err(missing(name)) };
+    data.fd().as_fd().try_clone_to_owned().map_err(|error| Error::Load(error.to_string()))
+}
+
+/// A map of a type that is known.
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
+    Ok(M::try_from(ebpf.take_map(name).ok_or_else(|| missing(name))?)?)
 }
 
 struct BpfMaps<'a>(&'a Ebpf);
@@ -279,12 +404,15 @@ fn missing(name: &str) -> Error {
     Error::Load(format!("it has no {name}"))
 }
 
-fn attach_as(program: &mut Xdp, interface: &str, mode: Attached) -> Result<(), Error> {
+fn attach_as(program: &mut Xdp, interface: &str, mode: Attached) -> Result<XdpLinkId, Error> {
     let aya_mode = match mode {
         Attached::Native => AyaMode::Driver,
         Attached::Generic => AyaMode::Skb,
     };
-    let Err(error) = program.attach(interface, aya_mode) else { return Ok(()) };
+    let error = match program.attach(interface, aya_mode) {
+        Ok(link) => return Ok(link),
+        Err(error) => error,
+    };
     let interface = interface.to_owned();
     if matches!(error, ProgramError::UnknownInterface { .. }) {
         return Err(Error::NoInterface(interface));
@@ -333,6 +461,12 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 fn load_error(error: ProgramError) -> Error {
+    // The verifier refuses an access with the same number as a lack of rights; only it has something to say.
+    if let ProgramError::LoadError { verifier_log, .. } = &error
+        && !verifier_log.to_string().trim().is_empty()
+    {
+        return Error::Load(with_sources(&error));
+    }
     classify(&error)
 }
 

@@ -1,18 +1,65 @@
 //! The tables without a kernel: for tests, and for deciding about a packet on the host.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use lb_common::abi::counters::{Counter, MAX_COUNTERS};
+use lb_common::abi::backend::BackendId;
+use lb_common::abi::connection::{Connection, LimitKey, ListKey, ServerKey, Tuple, list};
+use lb_common::abi::counters::{self, Counter, MAX_COUNTERS};
+use lb_common::abi::features::Features;
+use lb_common::abi::flow::{FlowEntry, FlowSet};
+use lb_common::abi::node::Node;
+use lb_common::abi::slot::Slot;
+use lb_common::commit::{Entered, State, commit, has_connection, join};
+use lb_common::decide::{self, Course, Decision, Work, decide};
+use lb_common::frame::Frame;
 use lb_common::hash::FlowKey;
+use lb_common::reason::{DropReason, Event, PassReason};
+use lb_common::rewrite::{answer, nat, rewrite};
 
 use super::region::Region;
-use super::tables::{Maps, Tables};
-use super::{Dataplane, Grace};
+use super::tables::{Maps, Sizes, Tables};
+use super::{Dataplane, Grace, IsOver, list_key};
+use crate::model::Prefix;
 
-/// Plain memory in the layout of the maps.
+/// Plain memory in the layout of the maps, and what the kernel keeps in hash maps. A packet changes those too, and only one is
+/// worked on at a time.
 pub struct Memory {
     tables: Tables,
-    counters: Vec<Counter>,
+    features: Features,
+    counters: RefCell<Vec<Counter>>,
+    connections: RefCell<HashMap<Tuple, Connection>>,
+    max_connections: usize,
+    lists: HashMap<(u32, ListKey), u32>,
+    limits: RefCell<HashMap<LimitKey, u64>>,
+    servers: HashMap<ServerKey, BackendId>,
+    now_us: u64,
+}
+
+/// Index of the interface that packets come in by: that of the loopback, as of a test run in the kernel.
+pub const INGRESS: u32 = 1;
+
+/// What has become of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was decided.
+    pub fate: Fate,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// Index of the counter that it was counted in.
+    pub counter: u32,
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// To the kernel's stack.
+    Pass,
+    /// Nowhere.
+    Drop,
+    /// Out of an interface.
+    Send(u32),
 }
 
 struct Anonymous;
@@ -27,14 +74,188 @@ impl Maps for Anonymous {
 }
 
 impl Memory {
-    /// Tables with room for `max_slots` slots, in which nothing stands yet.
+    /// Tables in which nothing stands yet, for a program that can do everything.
     ///
     /// # Errors
     /// When there is not that much memory.
-    pub fn new(max_slots: u32, flow_key: FlowKey) -> io::Result<Self> {
-        let mut tables = Tables::over(&Anonymous, max_slots)?;
+    pub fn new(sizes: &Sizes, flow_key: FlowKey) -> io::Result<Self> {
+        let mut tables = Tables::over(&Anonymous, sizes)?;
         tables.initialize(flow_key);
-        Ok(Self { tables, counters: vec![Counter::default(); MAX_COUNTERS as usize] })
+        Ok(Self {
+            tables,
+            features: Features::ALL,
+            counters: RefCell::new(vec![Counter::default(); MAX_COUNTERS as usize]),
+            connections: RefCell::default(),
+            max_connections: sizes.connections as usize,
+            lists: HashMap::new(),
+            limits: RefCell::default(),
+            servers: HashMap::new(),
+            now_us: 1_000_000,
+        })
+    }
+
+    /// Sets the time that packets see, in microseconds.
+    pub fn set_now_us(&mut self, now_us: u64) {
+        self.now_us = now_us;
+    }
+
+    /// Does with a frame what the kernel's programs do, except that no route leads to a client: replies go to the stack.
+    pub fn run(&self, frame: &[u8]) -> Outcome {
+        let mut bytes = frame.to_vec();
+        let mut work = decide(&Frame::from_bytes(&mut bytes), self);
+        let mut course = work.decision.course();
+        if course == Course::Send && has_connection(&work) {
+            course = join(self, &Frame::from_bytes(&mut bytes), &mut work);
+        }
+        if course == Course::Send {
+            let _ = commit(self, &mut work);
+        }
+        let (fate, counter, frame) = self.carry_out(&work, bytes);
+        self.count(counter, frame.1, matches!(&work.decision, Decision::Forward(forward) if forward.packet.begins));
+        Outcome { fate, frame: frame.0, counter }
+    }
+
+    fn carry_out(&self, work: &Work, mut bytes: Vec<u8>) -> (Fate, u32, (Vec<u8>, u64)) {
+        let len = bytes.len() as u64;
+        let dropped = |reason, bytes| (Fate::Drop, counters::of_drop(reason), (bytes, len));
+        match &work.decision {
+            Decision::Pass(reason) => (Fate::Pass, counters::of_pass(*reason), (bytes, len)),
+            Decision::Drop(reason) => dropped(*reason, bytes),
+            Decision::Forward(forward) => {
+                let Some(node) = self.tables.node() else { return dropped(DropReason::NoBackend, bytes) };
+                let backend = &node.backends[forward.id.index()];
+                bytes.splice(0..0, vec![0; usize::from(forward.mode.overhead_bytes())]);
+                match rewrite::<false>(&mut Frame::from_bytes(&mut bytes), forward, backend, &work.out) {
+                    Some(()) => {
+                        (Fate::Send(backend.interface), counters::of_backend(forward.id), (bytes, len))
+                    }
+                    None => dropped(DropReason::BadLength, bytes),
+                }
+            }
+            Decision::Reply(reply) => {
+                match nat::translate(&mut Frame::from_bytes(&mut bytes), &reply.packet, &reply.change) {
+                    Some(()) => (Fate::Pass, counters::of_pass(PassReason::ReplyToStack), (bytes, len)),
+                    None => dropped(DropReason::BadLength, bytes),
+                }
+            }
+            Decision::Answer(made) => {
+                let size = answer::size(made);
+                if let Some(len) = size.len_bytes {
+                    bytes.resize(len, 0);
+                }
+                bytes.splice(0..0, vec![0; usize::from(size.head_bytes)]);
+                match answer::write(&mut Frame::from_bytes(&mut bytes), made) {
+                    Some(()) => (Fate::Send(INGRESS), counters::of_answer(made.kind()), (bytes, len)),
+                    None => dropped(DropReason::BadLength, bytes),
+                }
+            }
+        }
+    }
+
+    fn count(&self, index: u32, bytes: u64, begins: bool) {
+        if let Some(counter) = self.counters.borrow_mut().get_mut(index as usize) {
+            counter.packets += 1;
+            counter.bytes += bytes;
+            counter.new_flows += u64::from(begins);
+        }
+    }
+}
+
+impl decide::Tables for Memory {
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    fn node(&self) -> Option<&Node> {
+        self.tables.node()
+    }
+
+    fn slot(&self, index: u32) -> Option<Slot> {
+        self.tables.slot(index)
+    }
+
+    fn flows(&self, set: u32) -> Option<&FlowSet> {
+        self.tables.flows(set)
+    }
+
+    fn fragments(&self, set: u32) -> Option<&FlowSet> {
+        self.tables.fragments(set)
+    }
+
+    fn listed(&self, key: &ListKey) -> Option<u32> {
+        // The longest prefix first; nobody waits for it here.
+        let service = u32::from_be_bytes(key.service);
+        let source = u128::from_be_bytes(key.source);
+        (0..=128_u32).rev().find_map(|bits| {
+            let masked = if bits == 0 { 0 } else { source & (u128::MAX << (128 - bits)) };
+            let key = ListKey { service: service.to_be_bytes(), source: masked.to_be_bytes() };
+            self.lists.get(&(u32::BITS + bits, key)).copied()
+        })
+    }
+
+    fn server(&self, key: &ServerKey) -> Option<BackendId> {
+        self.servers.get(key).copied()
+    }
+
+    fn connection(&self, key: &Tuple) -> Option<Connection> {
+        self.connections.borrow().get(key).copied()
+    }
+
+    fn opaque(&self, number: usize) -> usize {
+        number
+    }
+
+    fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    fn ingress(&self) -> u32 {
+        INGRESS
+    }
+}
+
+impl State for Memory {
+    fn swap_flow(&self, set: u32, way: u32, old: FlowEntry, new: FlowEntry) -> bool {
+        self.tables.swap_flow(set, way, old, new)
+    }
+
+    fn swap_fragment(&self, set: u32, way: u32, old: FlowEntry, new: FlowEntry) -> bool {
+        self.tables.swap_fragment(set, way, old, new)
+    }
+
+    fn earned_us(&self, key: &LimitKey) -> Option<u64> {
+        self.limits.borrow().get(key).copied()
+    }
+
+    fn set_earned_us(&self, key: &LimitKey, at_us: u64) {
+        self.limits.borrow_mut().insert(*key, at_us);
+    }
+
+    fn enter(&self, key: &Tuple, connection: &Connection) -> Entered {
+        let mut connections = self.connections.borrow_mut();
+        if connections.contains_key(key) {
+            return Entered::Taken;
+        }
+        if connections.len() >= self.max_connections {
+            return Entered::Full;
+        }
+        connections.insert(*key, *connection);
+        Entered::Yes
+    }
+
+    fn renew(&self, key: &Tuple, last_seen: u32, seen: u8) {
+        if let Some(connection) = self.connections.borrow_mut().get_mut(key) {
+            connection.last_seen = last_seen;
+            connection.seen |= seen;
+        }
+    }
+
+    fn leave(&self, key: &Tuple) {
+        self.connections.borrow_mut().remove(key);
+    }
+
+    fn count_event(&self, event: Event) {
+        self.count(counters::of_event(event), 0, false);
     }
 }
 
@@ -48,16 +269,61 @@ impl Dataplane for Memory {
     }
 
     fn counter(&self, index: u32) -> io::Result<Counter> {
-        self.counters.get(index as usize).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.counters.borrow().get(index as usize).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn clear_counter(&mut self, index: u32) -> io::Result<()> {
-        let counter = self.counters.get_mut(index as usize).ok_or(io::ErrorKind::NotFound)?;
-        *counter = Counter::default();
+        let counters = self.counters.get_mut();
+        *counters.get_mut(index as usize).ok_or(io::ErrorKind::NotFound)? = Counter::default();
         Ok(())
     }
 
     fn grace(&self) -> Grace {
         Grace::over()
+    }
+
+    fn set_list(&mut self, number: u32, list: &BTreeMap<Prefix, bool>) -> io::Result<()> {
+        let verdict = |is_let_in: &bool| if *is_let_in { list::ALLOW } else { list::DENY };
+        self.lists.extend(list.iter().map(|(prefix, is_let_in)| (list_key(number, prefix), verdict(is_let_in))));
+        Ok(())
+    }
+
+    fn clear_list(&mut self, number: u32, list: &BTreeMap<Prefix, bool>) -> io::Result<()> {
+        for prefix in list.keys() {
+            self.lists.remove(&list_key(number, prefix));
+        }
+        Ok(())
+    }
+
+    fn set_server(&mut self, number: u32, server_id: u16, id: Option<BackendId>) -> io::Result<()> {
+        let key = ServerKey { service: number, server_id: u32::from(server_id) };
+        match id {
+            Some(id) => drop(self.servers.insert(key, id)),
+            None => drop(self.servers.remove(&key)),
+        }
+        Ok(())
+    }
+
+    fn set_features(&mut self, features: Features) -> io::Result<()> {
+        self.features = features;
+        Ok(())
+    }
+
+    fn sweep_connections(&mut self, is_over: IsOver) {
+        let connections = self.connections.get_mut();
+        let over: Vec<(Tuple, Tuple)> = connections
+            .iter()
+            .filter(|(_, one)| one.reply == 0)
+            .map(|(key, one)| (*key, one.out.reversed()))
+            .filter(|(key, reply)| connections.get(key).is_some_and(|one| is_over(one, connections.get(reply))))
+            .collect();
+        for (key, reply) in over {
+            connections.remove(&key);
+            connections.remove(&reply);
+        }
+    }
+
+    fn connections(&self) -> u64 {
+        self.connections.borrow().values().filter(|one| one.reply == 0).count() as u64
     }
 }

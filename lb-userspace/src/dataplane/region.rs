@@ -83,8 +83,17 @@ impl<T: AnyBitPattern + NoUninit + Zeroable> Region<T> {
         }
     }
 
+    /// Replaces one word of an entry, if it is still `old`; packets do the same meanwhile.
+    pub(super) fn swap_word(&self, index: usize, word: usize, old: u64, new: u64) -> bool {
+        if index >= self.len || word >= Self::WORDS {
+            return false;
+        }
+        let word = self.word(index * Self::WORDS + word);
+        word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     fn word(&self, index: usize) -> &AtomicU64 {
-        // SAFETY: callers stay inside the mapping (`write_words` asserts it); pages are aligned for a word, and an atomic
+        // SAFETY: callers stay inside the mapping (they check it); pages are aligned for a word, and an atomic
         // has the layout of its integer.
         unsafe { &*self.memory.as_mut_ptr().cast::<AtomicU64>().add(index) }
     }

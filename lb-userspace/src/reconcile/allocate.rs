@@ -23,6 +23,31 @@ impl Ids {
     }
 }
 
+/// Free numbers of services; 0 is the node's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Numbers {
+    next: u32,
+    free: VecDeque<u32>,
+}
+
+impl Numbers {
+    pub(super) const fn all() -> Self {
+        Self { next: 1, free: VecDeque::new() }
+    }
+
+    pub(super) fn take(&mut self) -> u32 {
+        self.free.pop_front().unwrap_or_else(|| {
+            let number = self.next;
+            self.next += 1;
+            number
+        })
+    }
+
+    pub(super) fn release(&mut self, number: u32) {
+        self.free.push_back(number);
+    }
+}
+
 /// Free ranges of slots, by their first slot. Every range begins with a line of the slot array, so that a table touches as few
 /// cache lines as it can and no two tables share a stored word.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::support;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn new(name: &str, address: &str) -> NewBackend {
-    NewBackend { name: name.to_owned(), address: address.to_owned(), weight: 3 }
+    NewBackend { name: name.to_owned(), address: address.to_owned(), port: None, server_id: None, weight: 3 }
 }
 
 /// Status and words of a refusal.
@@ -109,7 +109,8 @@ async fn bad_requests_are_answered_with_a_sentence() {
             "{\"name\": \"x\", \"wieght\": 1}",
             400,
             &format!(
-                "{not_json} unknown field `wieght`, expected one of `name`, `address`, `weight` at line 1 column 22"
+                "{not_json} unknown field `wieght`, expected one of `name`, `address`, `port`, `server_id`, `weight` at \
+                 line 1 column 22"
             ),
         ),
         (

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lb_userspace::config::{Overrides, parse};
+use lb_common::abi::features::Features;
 use lb_userspace::dataplane::kernel::{self, Kernel};
+use lb_userspace::dataplane::tables::Sizes;
 use lb_userspace::desired::{BackendState, Desired, States, desired};
 use lb_userspace::model::Mode;
 use lb_userspace::neighbor::{NextHop, Resolution};
@@ -117,6 +119,7 @@ impl Case {
             (Mode::Dsr, Frame::V6) => (testbed("bench_plain_v6", true)?, Frame::V6.to_vip()),
             (Mode::Ipip, Frame::V4) => (testbed("bench_ipip_v4", vary)?, Frame::V4.wrapped()),
             (Mode::Ipip, Frame::V6) => (testbed("bench_ipip_v6", vary)?, Frame::V6.wrapped()),
+            (mode @ (Mode::Gue | Mode::Nat | Mode::Fullnat), _) => anyhow::bail!("mode {mode} has no case"),
         };
         install(&mut kernel, &tables(self.mode, 100, ""))?;
         Ok(Subject::new(kernel, frame, if self.to_vip { action::TX } else { action::PASS }))
@@ -164,9 +167,11 @@ impl Frame {
 }
 
 const MAX_SLOTS: u32 = 1 << 18;
+const SIZES: Sizes = Sizes { slots: MAX_SLOTS, flows: 1 << 20, fragments: 1 << 13, connections: 1 << 18 };
 
 fn load(object: &[u8], program: &str, constants: &[(&str, u8)]) -> Result<Kernel> {
-    let options = kernel::Options { max_slots: MAX_SLOTS, trace_drops: false, flow_key: flow_key() };
+    let options =
+        kernel::Options { sizes: SIZES, trace_drops: false, features: Features::ALL, flow_key: flow_key() };
     Ok(Kernel::load_program(object, program, &options, constants)?)
 }
 
@@ -220,12 +225,12 @@ fn tables(mode: Mode, backends: u32, size: &str) -> Desired {
             next_hops.insert(backend.address, Ok(next_hop));
         }
     }
-    desired(&config, &states, &next_hops, vec![NODE_MAC])
+    desired(&config, &states, &next_hops, vec![(INGRESS, NODE_MAC)])
 }
 
 fn install(kernel: &mut Kernel, desired: &Desired) -> Result<()> {
     let mut installed = Installed::empty(MAX_SLOTS);
-    plan(&mut installed, desired)?.apply(kernel, &mut installed)?;
+    plan(&mut installed, desired, 1)?.apply(kernel, &mut installed)?;
     Ok(())
 }
 

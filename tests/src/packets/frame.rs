@@ -135,13 +135,73 @@ pub fn extension(next: u8, units: u8, rest: &[u8]) -> Vec<u8> {
     header
 }
 
-/// A TCP segment with the SYN flag; its checksum is not looked at.
+/// A TCP segment with the SYN flag, and no checksum that is right.
 #[must_use]
 pub fn tcp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+    tcp_with(SYN, source, destination, payload)
+}
+
+/// TCP's SYN flag.
+pub const SYN: u8 = 0x02;
+/// TCP's ACK flag.
+pub const ACK: u8 = 0x10;
+
+/// The same with other flags.
+#[must_use]
+pub fn tcp_with(flags: u8, source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
     let mut segment = [source.to_be_bytes(), destination.to_be_bytes()].concat();
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend(payload);
     segment
+}
+
+/// An IP packet without extension headers, the checksum of whose TCP, UDP or ICMP part is right.
+#[must_use]
+pub fn summed(mut ip: Vec<u8>) -> Vec<u8> {
+    let is_v6 = ip[0] >> 4 == 6;
+    let (l4, protocol, addresses) = if is_v6 {
+        (40, ip[6], ip[8..40].to_vec())
+    } else {
+        (usize::from(ip[0] & 0xf) * 4, ip[9], ip[12..20].to_vec())
+    };
+    let (at, pseudo) = match protocol {
+        TCP => (16, true),
+        UDP => (6, true),
+        _ => (2, is_v6),
+    };
+    ip[l4 + at..l4 + at + 2].fill(0);
+    let mut summed = ip[l4..].to_vec();
+    if summed.len() % 2 == 1 {
+        summed.push(0);
+    }
+    if pseudo {
+        let len = u16::try_from(ip.len() - l4).expect("a packet of a test is short");
+        summed.extend(addresses);
+        summed.extend(len.to_be_bytes());
+        summed.extend([0, protocol]);
+    }
+    let sum = match internet_checksum(&summed) {
+        0 if protocol == UDP => 0xffff,
+        sum => sum,
+    };
+    ip[l4 + at..l4 + at + 2].copy_from_slice(&sum.to_be_bytes());
+    ip
+}
+
+/// The packet after a router: one hop less to live.
+#[must_use]
+pub fn routed(ip: &[u8]) -> Vec<u8> {
+    let mut ip = ip.to_vec();
+    if ip[0] >> 4 == 6 {
+        ip[7] -= 1;
+        return ip;
+    }
+    ip[8] -= 1;
+    ip[10..12].fill(0);
+    let header = usize::from(ip[0] & 0xf) * 4;
+    let sum = internet_checksum(&ip[..header]);
+    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+    ip
 }
 
 /// A UDP datagram without checksum.

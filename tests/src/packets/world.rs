@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use lb_common::abi::features::Features;
 use lb_common::hash::FlowKey;
 use lb_userspace::config::{Overrides, parse};
 use lb_userspace::dataplane::Dataplane;
 use lb_userspace::dataplane::kernel::{self, Kernel};
 use lb_userspace::dataplane::memory::Memory;
-use lb_userspace::desired::{BackendState, ServiceKey, States, desired};
+use lb_userspace::dataplane::tables::Sizes;
+use lb_userspace::desired::{BackendState, ServiceKey, States, desired, server};
 use lb_userspace::model::Config;
 use lb_userspace::neighbor::{NextHop, Resolution};
 use lb_userspace::reconcile::{Installed, plan};
@@ -81,6 +83,107 @@ encap_source = "172.16.0.0/16"
 backend = [{ name = "one", address = "10.0.0.51" }]
 
 [[service]]
+name = "tunnel46"
+address = "192.0.2.21"
+port = 80
+protocol = "tcp"
+mode = "ipip"
+backend = [{ name = "one", address = "fd00::22" }]
+
+[[service]]
+name = "tunnel64"
+address = "2001:db8::21"
+port = 80
+protocol = "tcp"
+mode = "ipip"
+backend = [{ name = "one", address = "10.0.0.22" }]
+
+[[service]]
+name = "gue4"
+address = "192.0.2.60"
+port = 80
+protocol = "tcp"
+mode = "gue"
+backend = [{ name = "one", address = "10.0.0.61" }]
+
+[[service]]
+name = "gue6"
+address = "2001:db8::60"
+port = 80
+protocol = "tcp"
+mode = "gue"
+gue_port = 6081
+backend = [{ name = "one", address = "fd00::61" }]
+
+[[service]]
+name = "gue46"
+address = "192.0.2.61"
+port = 80
+protocol = "tcp"
+mode = "gue"
+backend = [{ name = "one", address = "fd00::62" }]
+
+[[service]]
+name = "guedns46"
+address = "192.0.2.61"
+port = 53
+protocol = "udp"
+mode = "gue"
+backend = [{ name = "one", address = "fd00::62" }]
+
+[[service]]
+name = "nat4"
+address = "192.0.2.70"
+port = 80
+protocol = "tcp"
+mode = "nat"
+backend = [{ name = "one", address = "10.0.0.71", port = 8080 }]
+
+[[service]]
+name = "natdns4"
+address = "192.0.2.70"
+port = 53
+protocol = "udp"
+mode = "nat"
+backend = [{ name = "one", address = "10.0.0.71", port = 5353 }]
+
+[[service]]
+name = "nat6"
+address = "2001:db8::70"
+port = 80
+protocol = "tcp"
+mode = "nat"
+backend = [{ name = "one", address = "fd00::71", port = 8080 }]
+
+[[service]]
+name = "fullnat4"
+address = "192.0.2.80"
+port = 80
+protocol = "tcp"
+mode = "fullnat"
+source_addresses = ["10.0.0.200"]
+backend = [{ name = "one", address = "10.0.0.81", port = 8080 }]
+
+[[service]]
+name = "closed4"
+address = "192.0.2.90"
+port = 80
+protocol = "tcp"
+mode = "dsr"
+allow = ["198.51.100.0/24"]
+deny = ["198.51.100.128/25", "203.0.113.0/24"]
+backend = [{ name = "one", address = "10.0.0.91" }]
+
+[[service]]
+name = "open6"
+address = "2001:db8::90"
+port = 80
+protocol = "tcp"
+mode = "dsr"
+deny = ["2001:db8:bad::/48"]
+backend = [{ name = "one", address = "fd00::91" }]
+
+[[service]]
 name = "empty"
 address = "192.0.2.30"
 port = 80
@@ -110,17 +213,20 @@ pub fn flow_key() -> FlowKey {
     FlowKey::from_secret(*b"rows and bench!!")
 }
 
+/// Tables that the rows fit in.
+pub const SIZES: Sizes = Sizes { slots: SLOTS, flows: 1 << 12, fragments: 1 << 9, connections: 1 << 10 };
+
 /// Options for a kernel data plane that the rows fit in.
 #[must_use]
 pub fn options() -> kernel::Options {
-    kernel::Options { max_slots: SLOTS, trace_drops: false, flow_key: flow_key() }
+    kernel::Options { sizes: SIZES, trace_drops: false, features: Features::ALL, flow_key: flow_key() }
 }
 
 impl World<Memory> {
     /// In the host's memory.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::install(Memory::new(SLOTS, flow_key()).expect("there is memory for small tables"))
+        Self::install(Memory::new(&SIZES, flow_key()).expect("there is memory for small tables"))
     }
 }
 
@@ -148,15 +254,22 @@ impl<D: Dataplane> World<D> {
                 of_service.insert(backend.name.clone(), BackendState::default());
                 next_hops.insert(
                     backend.address,
-                    Ok(next_hop(service.address, if far { ELSEWHERE } else { INGRESS })),
+                    Ok(next_hop(backend.address, if far { ELSEWHERE } else { INGRESS })),
                 );
             }
         }
         let mut installed = Installed::empty(dataplane.tables().max_slots());
-        let desired = desired(&config, &states, &next_hops, vec![NODE_MAC]);
-        let plan = plan(&mut installed, &desired).expect("the rows' tables fit");
+        let desired = desired(&config, &states, &next_hops, vec![(INGRESS, NODE_MAC)]);
+        let plan = plan(&mut installed, &desired, 1).expect("the rows' tables fit");
         plan.apply(&mut dataplane, &mut installed).expect("the rows' tables are written");
         Self { dataplane, config, installed }
+    }
+
+    /// Counters of the backends of all services.
+    #[must_use]
+    pub fn backend_counters(&self) -> Vec<u32> {
+        let names = self.config.services.iter().filter(|service| !service.backends.is_empty());
+        names.map(|service| self.backend_counter(&service.name)).collect()
     }
 
     /// Index of the counter of a service's backend.
@@ -165,13 +278,13 @@ impl<D: Dataplane> World<D> {
         let service = self.config.services.iter().find(|s| s.name == service).expect("a row names a service");
         let key = ServiceKey { address: service.address, port: service.port, protocol: service.protocol };
         let installed = self.installed.service(&key).expect("every service is installed");
-        let id = installed.backend(service.backends[0].address).expect("every backend has a next hop");
+        let id = installed.backend(server(service.mode, &service.backends[0])).expect("every backend has a next hop");
         lb_common::abi::counters::of_backend(id)
     }
 }
 
-fn next_hop(vip: IpAddr, interface_index: u32) -> NextHop {
-    let source = match vip {
+fn next_hop(backend: IpAddr, interface_index: u32) -> NextHop {
+    let source = match backend {
         IpAddr::V4(_) => "10.0.0.1",
         IpAddr::V6(_) => "fd00::1",
     };

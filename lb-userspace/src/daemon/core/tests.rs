@@ -15,7 +15,7 @@ use crate::api::types::{self, BackendHealth, Neighbor};
 use crate::config::NewBackend;
 use crate::dataplane::kernel::Attached;
 use crate::dataplane::memory::Memory;
-use crate::model::{Check, CheckKind, Mode, Node, Protocol, XdpMode};
+use crate::model::{Check, CheckKind, Mode, Node, OnDown, Protocol, Tracking, XdpMode};
 use crate::neighbor::{Interface, NextHop, Unresolved};
 
 /// Slots of a service with at most ten backends.
@@ -27,7 +27,7 @@ fn ip(last: u8) -> IpAddr {
 
 /// `web1` has 10.0.0.1.
 fn backend(number: u8) -> Backend {
-    Backend { name: format!("web{number}"), address: ip(number), weight: 1 }
+    Backend { name: format!("web{number}"), address: ip(number), port: 80, server_id: None, weight: 1 }
 }
 
 /// The service `web` with these backends, without a check.
@@ -37,6 +37,10 @@ fn config(backends: impl IntoIterator<Item = u8>) -> Config {
         interfaces: vec!["eth0".to_owned()],
         xdp_mode: XdpMode::Auto,
         max_slots: 4096,
+        answer_neighbors: true,
+        max_flows: 1024,
+        max_nat_flows: 1024,
+        max_fragments: 512,
     };
     Config { node, services: vec![service("web", 80, backends)] }
 }
@@ -50,6 +54,15 @@ fn service(name: &str, port: u16, backends: impl IntoIterator<Item = u8>) -> Ser
         mode: Mode::Dsr,
         slots: None,
         encap_source: None,
+        gue_port: 6080,
+        source_addresses: Vec::new(),
+        tracking: Tracking::Adaptive,
+        idle_timeout: Duration::from_secs(300),
+        on_down: OnDown::Reset,
+        allow: Vec::new(),
+        deny: Vec::new(),
+        rate_limit: None,
+        quic: false,
         check: None,
         backends: backends.into_iter().map(backend).collect(),
     }
@@ -142,7 +155,13 @@ fn admin(core: &mut Core<Memory>, name: &str, admin: Admin) -> Result<(), api::E
 }
 
 fn add(core: &mut Core<Memory>, service: &str, name: &str, address: &str) -> Result<(), api::Error> {
-    let backend = NewBackend { name: name.to_owned(), address: address.to_owned(), weight: 1 };
+    let backend = NewBackend {
+        name: name.to_owned(),
+        address: address.to_owned(),
+        port: None,
+        server_id: None,
+        weight: 1,
+    };
     ask(core, |reply| Request::AddBackend { service: service.to_owned(), backend, reply })
 }
 
@@ -354,15 +373,20 @@ fn a_reload_adds_and_removes_services() {
 fn a_reload_does_not_change_what_only_a_start_can() {
     let mut core = core(config([1, 2]));
     let (before, tables_before) = (core.config.clone(), tables(&core));
-    let changes: [fn(&mut Node); 3] = [
+    let changes: [fn(&mut Node); 7] = [
         |node| node.interfaces.push("eth1".to_owned()),
         |node| node.xdp_mode = XdpMode::Native,
         |node| node.max_slots *= 2,
+        |node| node.answer_neighbors = false,
+        |node| node.max_flows *= 2,
+        |node| node.max_nat_flows *= 2,
+        |node| node.max_fragments *= 2,
     ];
     for change in changes {
         let mut next = config([3]);
         change(&mut next.node);
-        let text = "interfaces, xdp_mode and max_slots of [node] take effect at start only: restart xlb to change them";
+        let text = "interfaces, xdp_mode, answer_neighbors, max_slots, max_flows, max_nat_flows and max_fragments of [node] \
+                    take effect at start only: restart xlb to change them";
         assert_eq!(core.reload(next), Err(api::Error::Conflict(text.to_owned())));
         assert!(core.config == before && tables(&core) == tables_before);
     }
@@ -510,4 +534,15 @@ fn frames_for_the_interface_are_for_the_node() {
     let control = core.dataplane.tables().node().unwrap().control;
     let mac = lb_common::abi::control::mac_word([2, 0, 0, 0], [0, 0xaa]);
     assert_eq!(control.macs.iter().filter(|word| **word == mac).count(), 1);
+}
+
+#[test]
+fn a_probe_goes_to_the_port_that_the_backend_has() {
+    let mut service = checked(config([1])).services.remove(0);
+    service.mode = Mode::Nat;
+    service.backends[0].port = 8080;
+    let probed = |service: &Service| target(service, &service.backends[0]).map(|target| target.address);
+    assert_eq!(probed(&service), Some(SocketAddr::new(ip(1), 8080)));
+    service.check.as_mut().unwrap().port = Some(9090);
+    assert_eq!(probed(&service), Some(SocketAddr::new(ip(1), 9090)));
 }

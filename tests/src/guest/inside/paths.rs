@@ -214,9 +214,9 @@ fn xlb() -> Result<Kernel> {
     let states = States::from([("s".to_owned(), states)]);
     let options = world::options();
     let mut kernel = Kernel::load(&options)?;
-    let mut installed = Installed::empty(options.max_slots);
-    let desired = desired(&config, &states, &next_hops, vec![NODE_MAC]);
-    plan(&mut installed, &desired)?.apply(&mut kernel, &mut installed)?;
+    let mut installed = Installed::empty(options.sizes.slots);
+    let desired = desired(&config, &states, &next_hops, vec![(world::INGRESS, NODE_MAC)]);
+    plan(&mut installed, &desired, 1)?.apply(&mut kernel, &mut installed)?;
     kernel.attach(IN, XdpMode::Native)?;
     Ok(kernel)
 }

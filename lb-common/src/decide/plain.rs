@@ -1,0 +1,149 @@
+//! The common packet: untagged, without options, extension headers or fragments, nothing wrong with it, for a service that
+//! wants nothing out of the ordinary; or for nobody here.
+//!
+//! Every offset is a constant here, which saves additions, comparisons and spilled registers. Whatever is not common is
+//! left to [`any`](super::any), which decides about any packet, and about this one as it is decided here.
+
+use super::{Addressee, Entries, Forward, Packet, Part, Tables, Task, View, addressee, mode_of, track};
+use crate::abi::backend::{Backend, Mode};
+use crate::abi::features::Features;
+use crate::abi::service::{Address, Endpoint, ServiceEntry, filter, service_flags};
+use crate::frame::{EthHdr, Frame};
+use crate::hash::{flow_v4, flow_v6};
+use crate::parse::{self, ETH_LEN, IPV4_LEN, IPV6_LEN, Transport, ether_type};
+use crate::reason::PassReason;
+
+/// What is known after the look at the common case.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain<'t> {
+    /// To a backend, whose entry this is.
+    Forward(Forward, &'t Backend),
+    /// On to the kernel's stack.
+    Pass(PassReason),
+    /// It takes a closer look.
+    Other,
+}
+
+/// Decides about a common frame.
+#[inline(always)]
+pub fn plain<'t, T: Tables>(frame: &Frame<'_>, tables: &'t T) -> Plain<'t> {
+    let Some(view) = View::of(tables) else { return Plain::Pass(PassReason::NotConfigured) };
+    let Some(eth) = frame.get::<EthHdr>(0) else { return Plain::Pass(PassReason::Truncated) };
+    match addressee(&view.node.control, eth) {
+        Addressee::Node => {}
+        Addressee::Group => return Plain::Other,
+        Addressee::Stranger => return Plain::Pass(PassReason::OtherMac),
+    }
+    let decided = match parse::ether_type(eth.ether_type) {
+        ether_type::IPV4 => plain_v4(frame, &view),
+        ether_type::IPV6 => plain_v6(frame, &view),
+        _ => None,
+    };
+    decided.unwrap_or(Plain::Other)
+}
+
+#[inline(always)]
+fn plain_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>) -> Option<Plain<'t>> {
+    let ip = parse::plain_v4(frame)?;
+    let (source, destination) = (Address::v4(ip.src_addr), Address::v4(ip.dst_addr));
+    if is_strange(view, source, destination)? {
+        return Some(Plain::Pass(PassReason::NotVip));
+    }
+    let (length_bytes, transport) = parse::plain_transport_v4(frame, ip)?;
+    let service = service_of(view, destination, &transport)?;
+    if ip.ttl <= 1 || source.is_martian_source() {
+        return None;
+    }
+    let key = &view.node.control.flow_key;
+    let packet = Packet {
+        is_v4: true,
+        l3_offset: ETH_LEN,
+        l4_offset: ETH_LEN + IPV4_LEN,
+        length_bytes,
+        traffic_class: ip.tos,
+        protocol: transport.protocol,
+        part: Part::Transport { without_checksum: transport.without_checksum, whole: true },
+        flow_hash: flow_v4(key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol),
+        begins: transport.is_syn(),
+    };
+    forward(view, service, packet)
+}
+
+#[inline(always)]
+fn plain_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>) -> Option<Plain<'t>> {
+    let ip = parse::plain_v6(frame)?;
+    let (source, destination) = (Address::v6(&ip.src_addr), Address::v6(&ip.dst_addr));
+    if is_strange(view, source, destination)? {
+        return Some(Plain::Pass(PassReason::NotVip));
+    }
+    let (length_bytes, transport) = parse::plain_transport_v6(frame, ip)?;
+    let service = service_of(view, destination, &transport)?;
+    if ip.hop_limit <= 1 || source.is_martian_source() {
+        return None;
+    }
+    let key = &view.node.control.flow_key;
+    let packet = Packet {
+        is_v4: false,
+        l3_offset: ETH_LEN,
+        l4_offset: ETH_LEN + IPV6_LEN,
+        length_bytes,
+        traffic_class: parse::traffic_class_v6(ip),
+        protocol: transport.protocol,
+        part: Part::Transport { without_checksum: transport.without_checksum, whole: true },
+        flow_hash: flow_v6(key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol),
+        begins: transport.is_syn(),
+    };
+    forward(view, service, packet)
+}
+
+/// Whether neither address is ours by the filter; `None` where that takes a closer look: a reply, or a source that is a VIP.
+#[inline(always)]
+fn is_strange<T: Tables>(view: &View<'_, T>, source: Address, destination: Address) -> Option<bool> {
+    let to = view.services.may_be(destination);
+    let replies = view.can(Features::NAT) || view.can(Features::FULLNAT);
+    if to & filter::VIP != 0 {
+        return if view.services.may_be(source) & filter::VIP != 0 { None } else { Some(false) };
+    }
+    if replies && (to & filter::POOL != 0 || view.services.may_be(source) & filter::BACKEND != 0) {
+        return None;
+    }
+    Some(true)
+}
+
+/// The service of a packet that nothing is wrong with.
+#[inline(always)]
+fn service_of<'t, T: Tables>(
+    view: &View<'t, T>,
+    destination: Address,
+    transport: &Transport,
+) -> Option<&'t ServiceEntry> {
+    let endpoint = Endpoint::of_packet(transport.ports, transport.protocol);
+    let service = view.services.find(destination, endpoint)?;
+    (!service.has(service_flags::ANY) && !transport.is_impossible()).then_some(service)
+}
+
+#[inline(always)]
+fn forward<'t, T: Tables>(
+    view: &View<'t, T>,
+    service: &ServiceEntry,
+    mut packet: Packet,
+) -> Option<Plain<'t>> {
+    let aim = track::aim(view, service, &packet)?;
+    // Finding a place for a flow is a long way to walk for the verifier, and rare.
+    if aim.memory.task == Task::Remember {
+        return None;
+    }
+    let backend = &view.node.backends[aim.id.index()];
+    let mode = mode_of(backend, view.tables.features()).filter(|mode| *mode != Mode::Fullnat)?;
+    if u32::from(packet.length_bytes) + u32::from(mode.overhead_bytes()) > u32::from(backend.mtu_bytes) {
+        return None;
+    }
+    // Its sum has to be computed byte by byte.
+    if mode == Mode::GueV6 && matches!(packet.part, Part::Transport { without_checksum: true, .. }) {
+        return None;
+    }
+    packet.begins = aim.begins;
+    let (slots_base, id, memory) = (service.slots_base, aim.id, aim.memory);
+    Some(Plain::Forward(Forward { slots_base, id, mode, packet, memory, entries: Entries::NONE }, backend))
+}

@@ -1,0 +1,103 @@
+//! Which backend a flow has: its slot's, or the one that is remembered for it.
+//!
+//! ```text
+//!                      | slot settled   | slot tracked
+//! ---------------------+----------------+------------------------------------------------------
+//! remembered           |                | its backend, unless that is dead
+//! begins (SYN)         | current        | current; remembered if owner is another one
+//! neither              |                | owner, for it is older than the change; remembered
+//! ```
+//!
+//! A settled slot costs nothing. A service that remembers every flow looks there too, and what it does not know begins.
+
+use super::{Memory, Packet, Tables, Task, View};
+use crate::abi::backend::BackendId;
+use crate::abi::features::Features;
+use crate::abi::flow::{FlowEntry, WAYS, set_of};
+use crate::abi::service::{ServiceEntry, service_flags};
+use crate::abi::slot::Slot;
+use crate::hash::slot_of;
+use crate::parse::protocol;
+
+/// Where a flow's packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Aim {
+    pub(super) id: BackendId,
+    pub(super) memory: Memory,
+    /// Whether the flow begins with the packet.
+    pub(super) begins: bool,
+}
+
+/// The backend of a packet's flow; `None` when there is nobody.
+#[inline(always)]
+pub(super) fn aim<T: Tables>(view: &View<'_, T>, service: &ServiceEntry, packet: &Packet) -> Option<Aim> {
+    let index = service.slots_base.wrapping_add(slot_of(packet.flow_hash, service.slots_len));
+    let slot = view.tables.slot(index)?;
+    if !view.can(Features::TRACKING) || !(slot.is_tracked() || service.has(service_flags::FULL)) {
+        return Some(Aim { id: slot.current()?, memory: Memory::NOTHING, begins: packet.begins });
+    }
+    remembered(view, service, slot, packet)
+}
+
+/// The same where flows are remembered.
+#[inline(always)]
+fn remembered<T: Tables>(
+    view: &View<'_, T>,
+    service: &ServiceEntry,
+    slot: Slot,
+    packet: &Packet,
+) -> Option<Aim> {
+    let control = &view.node.control;
+    let now = (control.tick_seconds & 0xffff) as u16;
+    let set = set_of(packet.flow_hash, control.flow_set_mask);
+    if let Some((way, old)) = find(view, set, packet.flow_hash)
+        && let Some(id) = old.backend()
+        && view.is_alive(id)
+    {
+        let new = old.seen(!packet.begins, now);
+        let task = if new == old { Task::Nothing } else { Task::Seen };
+        let memory = Memory { task, set, way, old, new, ..Memory::NOTHING };
+        return Some(Aim { id, memory, begins: false });
+    }
+    let full = service.has(service_flags::FULL);
+    // UDP has no SYN: where every flow is remembered, one that is not begins.
+    let begins = packet.begins || full && packet.protocol == protocol::UDP;
+    let current = slot.current();
+    let owner = owner(view, service, slot, packet.flow_hash).filter(|id| view.is_alive(*id));
+    // Where everybody is drained, nothing begins.
+    let id = if begins { current } else { owner.or(current) }?;
+    let moves = owner.is_some() && owner != current;
+    let task = if full || moves { Task::Remember } else { Task::Nothing };
+    let new = FlowEntry::new(packet.flow_hash, id, false, now);
+    let memory = Memory { task, set, new, evict: begins, otherwise: owner, ..Memory::NOTHING };
+    Some(Aim { id, memory, begins })
+}
+
+/// The backend of the flows of a slot that are not remembered.
+#[inline(always)]
+fn owner<T: Tables>(view: &View<'_, T>, service: &ServiceEntry, slot: Slot, hash: u64) -> Option<BackendId> {
+    if !slot.is_tracked() {
+        return None;
+    }
+    if service.old_len == 0 || slot.owner().is_some() {
+        return slot.owner();
+    }
+    let old = view.tables.slot(service.old_base.wrapping_add(slot_of(hash, service.old_len)))?;
+    if old.is_tracked() { old.owner() } else { old.current() }
+}
+
+/// The remembered entry of a hash, and its place in the set.
+#[inline(always)]
+pub(super) fn find<T: Tables>(view: &View<'_, T>, set: u32, hash: u64) -> Option<(u32, FlowEntry)> {
+    let entries = view.tables.flows(set)?;
+    let mut way = 0;
+    while way < WAYS {
+        let entry = entries.0[way];
+        // A vacant entry has the tag of a hash whose high half is 0.
+        if (entry.0 ^ hash) >> 32 == 0 && entry.backend().is_some() {
+            return Some((way as u32, entry));
+        }
+        way += 1;
+    }
+    None
+}
