@@ -98,10 +98,10 @@ pub(super) enum BackendCommand {
         #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
         weight: i64,
         /// The port that it listens at, in modes nat and fullnat; the service's when it is not given.
-        #[arg(long, value_name = "P")]
+        #[arg(long, value_name = "P", allow_negative_numbers = true)]
         port: Option<i64>,
         /// What its QUIC connection IDs say, in a service with quic.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         server_id: Option<i64>,
     },
     /// Delete a backend from its service.
@@ -175,9 +175,9 @@ impl fmt::Display for BackendName {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
-    use super::{BackendName, Cli};
+    use super::{BackendCommand, BackendName, Cli, Command};
 
     #[test]
     fn the_grammar_has_no_contradiction() {
@@ -188,7 +188,7 @@ mod tests {
     fn a_new_backend_may_have_a_port_and_a_server_id() {
         let typed = |more: &str| {
             let all = format!("xlb backend add web/web1 --address 10.0.0.1 {more}");
-            let command = <Cli as clap::Parser>::try_parse_from(all.split_whitespace()).unwrap().command;
+            let command = Cli::try_parse_from(all.split_whitespace()).unwrap().command;
             let Command::Backend(BackendCommand::Add { port, server_id, weight, .. }) = command else {
                 panic!("{command:?}")
             };

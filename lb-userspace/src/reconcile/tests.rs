@@ -5,24 +5,24 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lb_common::abi::counters::{self, Counter};
-use lb_common::abi::service::{Endpoint, ServiceEntry, ServiceTable, Vip};
+use lb_common::abi::features::Features;
+use lb_common::abi::service::{Address, Endpoint, ServiceEntry, ServiceTable, filter};
 use lb_common::abi::slot::{SLOTS_PER_LINE, Slot};
-use lb_common::decide::Tables as _;
 use lb_common::hash::FlowKey;
 use lb_common::maglev;
 use lb_common::parse::protocol;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataplane::Dataplane;
 use crate::dataplane::memory::Memory;
-use crate::dataplane::tables::Tables;
+use crate::dataplane::tables::{Sizes, Tables};
+use crate::dataplane::{Dataplane, IsOver};
 use crate::desired::{Desired, DesiredBackend, DesiredService, TableSize};
 use crate::model::Protocol;
 
@@ -32,12 +32,18 @@ const SERVICES: u8 = 4;
 const BACKENDS: u8 = 10;
 /// More slots than any history needs.
 const ROOM: u32 = 4096;
+/// The second at which everything happens where time does not matter.
+const NOW: u64 = 1000;
 
 // ---------------------------------------------------------------- a data plane that remembers what it was told
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Write {
-    Macs(usize),
+    Interfaces(usize),
+    Listed(u32),
+    Unlisted(u32),
+    Server(u16, Option<u16>),
+    Sources { base: u32, len: usize },
     Cleared(u16),
     Backend(u16),
     Slots { base: u32, len: usize },
@@ -55,10 +61,15 @@ struct Recorder {
     grace_length: Option<Duration>,
 }
 
+fn memory(max_slots: u32) -> Memory {
+    let sizes = Sizes { slots: max_slots, flows: 1024, fragments: 8, connections: 8 };
+    Memory::new(&sizes, FlowKey::from_secret([7; 16])).unwrap()
+}
+
 impl Recorder {
     fn new(max_slots: u32) -> Self {
         Self {
-            memory: Memory::new(max_slots, FlowKey::from_secret([7; 16])).unwrap(),
+            memory: memory(max_slots),
             counters: HashMap::new(),
             writes: Vec::new(),
             grace_over: Arc::default(),
@@ -107,9 +118,41 @@ impl Dataplane for Recorder {
         }))
     }
 
-    fn set_macs(&mut self, macs: &[[u8; 6]]) {
-        self.memory.set_macs(macs);
-        self.record(Write::Macs(macs.len()));
+    fn set_list(&mut self, number: u32, list: &BTreeMap<Prefix, bool>) -> io::Result<()> {
+        self.record(Write::Listed(number));
+        self.memory.set_list(number, list)
+    }
+
+    fn clear_list(&mut self, number: u32, list: &BTreeMap<Prefix, bool>) -> io::Result<()> {
+        self.record(Write::Unlisted(number));
+        self.memory.clear_list(number, list)
+    }
+
+    fn set_server(&mut self, number: u32, server_id: u16, id: Option<BackendId>) -> io::Result<()> {
+        self.record(Write::Server(server_id, id.map(BackendId::get)));
+        self.memory.set_server(number, server_id, id)
+    }
+
+    fn set_features(&mut self, features: Features) -> io::Result<()> {
+        self.memory.set_features(features)
+    }
+
+    fn sweep_connections(&mut self, is_over: IsOver) {
+        self.memory.sweep_connections(is_over);
+    }
+
+    fn connections(&self) -> u64 {
+        self.memory.connections()
+    }
+
+    fn set_interfaces(&mut self, interfaces: &[(u32, [u8; 6])]) {
+        self.memory.set_interfaces(interfaces);
+        self.record(Write::Interfaces(interfaces.len()));
+    }
+
+    fn set_sources(&mut self, base: u32, addresses: &[[u8; 16]]) {
+        self.memory.set_sources(base, addresses);
+        self.record(Write::Sources { base, len: addresses.len() });
     }
 
     fn set_backend(&mut self, id: BackendId, backend: &Backend) {
@@ -165,14 +208,14 @@ fn key(service: u8) -> ServiceKey {
     }
 }
 
-fn place(service: u8) -> (Vip, Endpoint) {
+fn place(service: u8) -> (Address, Endpoint) {
     let protocol = if service.is_multiple_of(2) { protocol::TCP } else { protocol::UDP };
-    (Vip::v4([192, 0, 2, service / 2]), Endpoint::new(80, protocol))
+    (Address::v4([192, 0, 2, service / 2]), Endpoint::new(80, protocol))
 }
 
 /// The same servers stand behind all services.
-fn address(backend: u8) -> IpAddr {
-    Ipv4Addr::new(10, 0, 0, backend).into()
+fn server(backend: u8) -> Server {
+    Server { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, backend)), port: 0 }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,18 +239,18 @@ struct Group {
 }
 
 fn entry(service: u8, path: Path) -> Backend {
-    let mut outer = [0; 40];
-    outer[19] = path.outer;
+    let mut template = [0; 40];
+    template[19] = path.outer;
     Backend {
         next_hop_mac: [2, 0, 0, 0, 0, path.mac],
         source_mac: [2, 0, 0, 0, 1, path.mac],
         interface: u32::from(service) * 1000 + u32::from(path.interface),
         mode: 1,
-        reserved: [0],
+        flags: 0,
         mtu_bytes: 1500,
-        outer_sum: 0,
-        outer_source_mask: 0,
-        outer,
+        sum: 0,
+        bits: 0,
+        template,
     }
 }
 
@@ -219,17 +262,25 @@ fn desired(world: &World) -> Desired {
             .members
             .iter()
             .map(|(backend, member)| DesiredBackend {
-                address: address(*backend),
+                server: server(*backend),
                 weight: if member.path.is_some() { member.weight } else { 0 },
+                down: member.path.is_none(),
+                server_id: None,
                 entry: member.path.map(|path| entry(*number, path)),
             })
             .collect();
         let weighted = u32::try_from(backends.iter().filter(|b| b.weight > 0).count()).unwrap();
         let grown = maglev::next_prime(weighted.max(3) * 6).unwrap();
         let size = group.fixed.map_or(TableSize::AtLeast(grown), TableSize::Fixed);
-        DesiredService { name: format!("s{number}"), key: key(*number), size, backends }
+        DesiredService {
+            name: format!("s{number}"),
+            key: key(*number),
+            size,
+            settings: Settings::PLAIN,
+            backends,
+        }
     });
-    Desired { macs: vec![[2; 6]], services: services.collect() }
+    Desired { interfaces: vec![(1, [2; 6])], services: services.collect() }
 }
 
 #[derive(Clone, Debug)]
@@ -342,7 +393,7 @@ fn assert_tables_hold(tables: &Tables, installed: &Installed, desired: &Desired)
     for service in &desired.services {
         let number = (0..SERVICES).find(|n| key(*n) == service.key).unwrap();
         let (vip, endpoint) = place(number);
-        assert!(table.may_be_vip(vip));
+        assert_eq!(table.may_be(vip) & filter::VIP, filter::VIP);
         assert!(table.find(vip, Endpoint::VIP).is_some());
         let entry = table.find(vip, endpoint).unwrap();
         for line in
@@ -358,7 +409,7 @@ fn assert_tables_hold(tables: &Tables, installed: &Installed, desired: &Desired)
         assert_eq!(known.slots_len(), entry.slots_len as usize);
         let mut shares = Vec::new();
         for backend in &service.backends {
-            let id = known.backend(backend.address);
+            let id = known.backend(backend.server);
             assert!(id.is_none_or(|id| ids.insert(id)), "{}: id {id:?} has two backends", service.name);
             if let Some(wanted) = backend.entry {
                 assert_eq!(node.backends[id.unwrap().index()], wanted);
@@ -420,7 +471,7 @@ fn assert_shares(len: u64, empty: u64, shares: &[(u64, u64)]) {
 /// Where everything stands.
 #[derive(Debug, PartialEq, Eq)]
 struct Standing {
-    ids: BTreeMap<(ServiceKey, IpAddr), (BackendId, Backend)>,
+    ids: BTreeMap<(ServiceKey, Server), (BackendId, Backend)>,
     ranges: BTreeMap<ServiceKey, (u32, usize)>,
 }
 
@@ -447,7 +498,8 @@ fn assert_identities(before: &Standing, after: &Standing, cleared: &[u16]) {
     let mut fresh = Vec::new();
     for (who, (id, entry)) in &after.ids {
         let kept = before.ids.get(who).filter(|(_, old)| {
-            let same_mac = Backend { next_hop_mac: old.next_hop_mac, source_mac: old.source_mac, ..*entry };
+            let (next_hop_mac, source_mac, flags) = (old.next_hop_mac, old.source_mac, old.flags);
+            let same_mac = Backend { next_hop_mac, source_mac, flags, ..*entry };
             same_mac == *old
         });
         if let Some((old, _)) = kept {
@@ -474,17 +526,18 @@ fn assert_identities(before: &Standing, after: &Standing, cleared: &[u16]) {
 /// Entries, then slots, then services, then the wait: each at most once in this order.
 fn assert_order(writes: &[Write]) {
     let rank = |write: &Write| match write {
-        Write::Macs(_) => 0,
-        Write::Cleared(_) | Write::Backend(_) => 1,
+        Write::Interfaces(_) | Write::Listed(_) | Write::Sources { .. } => 0,
+        Write::Cleared(_) | Write::Backend(_) | Write::Server(_, Some(_)) => 1,
         Write::Slots { .. } => 2,
         Write::Published => 3,
-        Write::Grace => 4,
+        Write::Server(_, None) | Write::Unlisted(_) => 4,
+        Write::Grace => 5,
     };
     assert!(writes.is_sorted_by_key(rank), "{writes:?}");
 }
 
 fn follow(dataplane: &mut Recorder, installed: &mut Installed, desired: &Desired) -> Result<(), Error> {
-    plan(installed, desired)?.apply(dataplane, installed).unwrap();
+    plan(installed, desired, NOW)?.apply(dataplane, installed).unwrap();
     Ok(())
 }
 
@@ -505,7 +558,7 @@ proptest! {
             let cleared: Vec<u16> = writes.iter().filter_map(cleared).collect();
             assert_tables_hold(dataplane.tables(), &installed, &desired);
             assert_identities(&before, &standing(&installed), &cleared);
-            prop_assert!(plan(&mut installed, &desired).unwrap().steps().is_empty());
+            prop_assert!(plan(&mut installed, &desired, NOW).unwrap().steps().is_empty());
         }
     }
 
@@ -527,7 +580,7 @@ proptest! {
                     prop_assert!(matches!(error, Error::NoSlots { .. }), "{}", error);
                     prop_assert!(dataplane.writes.is_empty());
                     prop_assert!(installed.state == before);
-                    prop_assert!(plan(&mut installed, &have).unwrap().steps().is_empty());
+                    prop_assert!(plan(&mut installed, &have, NOW).unwrap().steps().is_empty());
                 }
             }
             assert_tables_hold(dataplane.tables(), &installed, &have);
@@ -570,7 +623,7 @@ fn slots_written(writes: &[Write]) -> usize {
 fn a_first_install_writes_entries_then_slots_then_services() {
     let (mut dataplane, installed) = with_pair();
     let expected = [
-        Write::Macs(1),
+        Write::Interfaces(1),
         Write::Cleared(1),
         Write::Backend(1),
         Write::Cleared(2),
@@ -617,13 +670,13 @@ fn a_drained_backend_loses_its_slots_and_keeps_its_id() {
 #[test]
 fn a_lost_neighbor_costs_the_slots_and_not_the_id() {
     let (mut dataplane, mut installed) = with_pair();
-    let id = installed.service(&key(0)).unwrap().backend(address(0));
+    let id = installed.service(&key(0)).unwrap().backend(server(0));
     let mut world = pair();
     for change in [Change::Lose(0, 0), Change::Find(0, 0, Path { mac: 4, ..Path::default() })] {
         change.make(&mut world);
         dataplane.take_writes();
         follow(&mut dataplane, &mut installed, &desired(&world)).unwrap();
-        assert_eq!(installed.service(&key(0)).unwrap().backend(address(0)), id);
+        assert_eq!(installed.service(&key(0)).unwrap().backend(server(0)), id);
     }
     assert_eq!(dataplane.writes[0], Write::Backend(1), "the new MAC stands before a slot leads to it");
     assert!(dataplane.writes[1..].iter().all(|write| matches!(write, Write::Slots { .. })));
@@ -662,7 +715,7 @@ fn one_service_for_another_shares_nothing_with_it() {
 fn a_fresh_id_counts_from_zero_and_a_new_mac_counts_on() {
     let (mut dataplane, mut installed) = with_pair();
     let id = |number| BackendId::new(number).unwrap();
-    let counted = Counter { packets: 5, bytes: 500 };
+    let counted = Counter { packets: 5, bytes: 500, new_flows: 2 };
     // Id 3 belonged to somebody in an earlier life.
     dataplane.counters.extend([1, 2, 3].map(|number| (counters::of_backend(id(number)), counted)));
     let mut world = pair();
@@ -670,21 +723,21 @@ fn a_fresh_id_counts_from_zero_and_a_new_mac_counts_on() {
     Change::Find(0, 1, Path { interface: 1, ..Path::default() }).make(&mut world);
     follow(&mut dataplane, &mut installed, &desired(&world)).unwrap();
     assert_eq!(dataplane.forwarded(id(1)).unwrap(), counted);
-    assert_eq!(installed.service(&key(0)).unwrap().backend(address(1)), Some(id(3)));
+    assert_eq!(installed.service(&key(0)).unwrap().backend(server(1)), Some(id(3)));
     assert_eq!(dataplane.forwarded(id(3)).unwrap(), Counter::default());
 }
 
 #[test]
 fn what_is_given_back_does_not_run_out() {
     let (mut dataplane, mut installed) =
-        (Memory::new(64, FlowKey::from_secret([7; 16])).unwrap(), Installed::empty(64));
+        (memory(64), Installed::empty(64));
     let mut full = World::new();
     Change::AddService(0, Some(11), vec![1; usize::from(BACKENDS)]).make(&mut full);
     let full = desired(&full);
     let mut without_backends = full.clone();
     without_backends.services[0].backends.clear();
     let mut follow = |desired| {
-        plan(&mut installed, desired).unwrap().apply(&mut dataplane, &mut installed).unwrap();
+        plan(&mut installed, desired, NOW).unwrap().apply(&mut dataplane, &mut installed).unwrap();
     };
     // 10 ids a round: more rounds than there are ids for, had none come back.
     for _ in 0..4000 {
@@ -705,7 +758,7 @@ fn the_next_plan_waits_for_the_packets_of_the_last() {
         let slots_in_use = 16;
         assert_eq!(installed.slots_used(), slots_in_use, "given back before the wait");
         assert!(!dataplane.grace_over.load(Ordering::SeqCst));
-        let _ = plan(&mut installed, &desired(&world)).unwrap();
+        let _ = plan(&mut installed, &desired(&world), NOW).unwrap();
         assert!(dataplane.grace_over.load(Ordering::SeqCst), "the plan did not wait");
     }
 }
@@ -715,10 +768,10 @@ fn a_refusal_says_what_is_missing() {
     let mut installed = Installed::empty(32);
     let mut world = pair();
     world.get_mut(&0).unwrap().fixed = Some(37);
-    let refused = plan(&mut installed, &desired(&world)).err();
+    let refused = plan(&mut installed, &desired(&world), NOW).err();
     let expected = Error::NoSlots { service: "s0".to_owned(), wanted: 37, used: 0, max: 32 };
     assert_eq!(refused, Some(expected));
     world.get_mut(&0).unwrap().fixed = Some(12);
-    let refused = plan(&mut installed, &desired(&world)).err();
+    let refused = plan(&mut installed, &desired(&world), NOW).err();
     assert_eq!(refused, Some(Error::Table { service: "s0".to_owned(), slots: 12, backends: 2 }));
 }

@@ -47,11 +47,11 @@ web/web2   10.0.0.12        1   up       ready   yes       50.2%     1.23M   94.
 ",
     );
     let (_, wide, _) = run(&daemon, "backend list web -o wide").await;
-    let columns = "BACKEND    ADDRESS     WEIGHT   HEALTH   ADMIN   SERVING   SHARE   SLOTS   PACKETS     BYTES   NEIGHBOR   \
-                   NEXT HOP                     DETAIL";
+    let columns = "BACKEND    ADDRESS     PORT   WEIGHT   HEALTH   ADMIN   SERVING   SHARE   SLOTS   FLOWS   NEW FLOWS   \
+                   PACKETS     BYTES   NEIGHBOR   NEXT HOP                     DETAIL";
     assert_eq!(wide.lines().next(), Some(columns));
     assert!(
-        wide.contains("   126     1.23M   94.1MiB   resolved   02:00:00:00:00:0b via eth0   answered"),
+        wide.contains("   126       3       4.32k     1.23M   94.1MiB   resolved   02:00:00:00:00:0b via eth0   answered"),
         "{wide}"
     );
 }
@@ -68,6 +68,7 @@ interface  eth0 (index 2, 02:00:00:00:00:01) native
 services   1
 backends   2, 1 serving
 slots      251 of 4194304
+flows      3 remembered of 1048576
 
 FATE   REASON       PACKETS     BYTES
 drop   no backend         7      700B

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use lb_userspace::api::types::{
-    Action, Admin, Backend, BackendHealth, Backends, Interface, Neighbor, Reason, Service, Services, Status,
+    Action, Admin, Backend, BackendHealth, Backends, Interface, Memory, Neighbor, Reason, Service, Services, Status,
     VERSION, Xdp,
 };
 use lb_userspace::api::{Error, Request, server, socket};
-use lb_userspace::model::{Mode, Protocol};
+use lb_userspace::model::{Mode, Protocol, Tracking};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -98,6 +98,9 @@ pub(crate) fn backend(name: &str, address: &str) -> Backend {
         service: "web".to_owned(),
         name: name.to_owned(),
         address: address.to_owned(),
+        port: 80,
+        leaving: false,
+        flows: 3,
         weight: 1,
         health: BackendHealth::Up,
         admin: Admin::Ready,
@@ -108,6 +111,7 @@ pub(crate) fn backend(name: &str, address: &str) -> Backend {
         share: 0.502,
         packets: 1_234_567,
         bytes: 98_765_432,
+        new_flows: 4_321,
         detail: "answered in 1.2ms".to_owned(),
     }
 }
@@ -136,6 +140,8 @@ pub(crate) fn status() -> Status {
         backends_serving: 1,
         slots_used: 251,
         slots_max: 4_194_304,
+        memory: Memory { flows: 3, flows_max: 1_048_576, flows_inserted: 9, ..Memory::default() },
+        alarms: Vec::new(),
         reasons: vec![
             reason(Action::Pass, "not ours", 12_345),
             reason(Action::Drop, "no backend", 7),
@@ -151,6 +157,9 @@ pub(crate) fn services() -> Services {
         port: 80,
         protocol: Protocol::Tcp,
         mode: Mode::Dsr,
+        tracking: Tracking::Adaptive,
+        slots_tracked: 17,
+        flows: 3,
         slots: 251,
         backends: 2,
         backends_serving: 1,

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use lb_common::abi::slot::Slot;
-use lb_common::decide::Tables as _;
 use lb_common::hash::FlowKey;
 use tokio::sync::oneshot;
 
@@ -15,6 +14,7 @@ use crate::api::types::{self, BackendHealth, Neighbor};
 use crate::config::NewBackend;
 use crate::dataplane::kernel::Attached;
 use crate::dataplane::memory::Memory;
+use crate::dataplane::tables::Sizes;
 use crate::model::{Check, CheckKind, Mode, Node, OnDown, Protocol, Tracking, XdpMode};
 use crate::neighbor::{Interface, NextHop, Unresolved};
 
@@ -108,7 +108,8 @@ fn core(config: Config) -> Core<Memory> {
 }
 
 fn idle(config: Config) -> Core<Memory> {
-    let memory = Memory::new(config.node.max_slots, FlowKey::from_secret([7; 16])).unwrap();
+    let sizes = Sizes { slots: config.node.max_slots, flows: 1024, fragments: 8, connections: 8 };
+    let memory = Memory::new(&sizes, FlowKey::from_secret([7; 16])).unwrap();
     // Nobody listens to the checks: see above.
     let (health_events, _) = mpsc::channel(1);
     Core::new(config, memory, snapshot(0..100), health_events)
@@ -133,6 +134,17 @@ fn slots(core: &mut Core<Memory>) -> Vec<u32> {
 fn tables(core: &Core<Memory>) -> Vec<Slot> {
     let tables = core.dataplane.tables();
     (0..tables.max_slots()).map(|index| tables.slot(index).unwrap()).collect()
+}
+
+/// Whom new flows of each slot go to.
+fn currents(core: &Core<Memory>) -> Vec<Option<BackendId>> {
+    tables(core).into_iter().map(Slot::current).collect()
+}
+
+/// Lets seconds go by.
+fn wait(core: &mut Core<Memory>, seconds: u64) {
+    core.clock.ahead += seconds;
+    core.on_tick().unwrap();
 }
 
 fn health(core: &mut Core<Memory>, backend: &str, health: Health) {
@@ -184,13 +196,13 @@ async fn health_moves_slots_and_back() {
     health(&mut core, "web1", Health::Up);
     assert_eq!(slots(&mut core), [SMALL, 0]);
     health(&mut core, "web2", Health::Up);
-    let (both, even) = (tables(&core), slots(&mut core));
+    let (both, even) = (currents(&core), slots(&mut core));
     assert!(is_even(&even), "{even:?}");
     for lost in [Health::Down, Health::Unknown] {
         health(&mut core, "web1", lost);
         assert_eq!(slots(&mut core), [0, SMALL]);
         health(&mut core, "web1", Health::Up);
-        assert!(tables(&core) == both, "the same slots as before");
+        assert!(currents(&core) == both, "the same slots as before");
     }
 }
 
@@ -227,14 +239,17 @@ async fn a_check_that_was_stopped_is_not_listened_to() {
 #[test]
 fn drain_takes_the_slots_and_ready_gives_them_back() {
     let mut core = core(config([1, 2]));
-    let before = tables(&core);
+    let (before, settled) = (currents(&core), tables(&core));
     for _ in 0..2 {
         assert_eq!(admin(&mut core, "web2", Admin::Drain), Ok(()));
         assert_eq!(slots(&mut core), [SMALL, 0]);
         assert_eq!(backends(&mut core)[1].admin, Admin::Drain);
     }
     assert_eq!(admin(&mut core, "web2", Admin::Ready), Ok(()));
-    assert!(tables(&core) == before);
+    assert!(currents(&core) == before);
+    assert!(tables(&core) != settled, "flows may have begun elsewhere meanwhile");
+    wait(&mut core, 302);
+    assert!(tables(&core) == settled);
 }
 
 #[test]
@@ -306,14 +321,22 @@ fn a_backend_for_which_there_is_no_room_is_a_conflict() {
 }
 
 #[test]
-fn a_deleted_backend_is_forgotten() {
+fn a_deleted_backend_is_leaving_until_its_flows_have_ended_and_is_forgotten_then() {
     let mut core = core(config([1, 2]));
     admin(&mut core, "web1", Admin::Drain).unwrap();
     assert_eq!(delete(&mut core, "web", "web1"), Ok(()));
+    let [stays, leaves] = &backends(&mut core)[..] else { panic!("two backends") };
+    assert_eq!((stays.name.as_str(), stays.slots, stays.leaving), ("web2", SMALL, false));
+    assert_eq!((leaves.name.as_str(), leaves.slots, leaves.leaving), ("web1", 0, true));
+    assert!(core.addresses().contains(&ip(1)), "its flows still need its neighbor");
+    wait(&mut core, 299);
+    assert_eq!(backends(&mut core).len(), 2, "a flow may have been silent for as long as this");
+    wait(&mut core, 3);
     assert_eq!(slots(&mut core), [SMALL]);
     assert!(!core.addresses().contains(&ip(1)));
     assert_eq!(delete(&mut core, "web", "web2"), Ok(()));
     assert!(tables(&core).iter().all(|slot| slot.current().is_none()));
+    wait(&mut core, 302);
     assert_eq!(add(&mut core, "web", "web1", "10.0.0.1"), Ok(()));
     let [back] = &backends(&mut core)[..] else { panic!("one backend") };
     assert_eq!((back.admin, back.slots, back.share), (Admin::Ready, SMALL, 1.0));
@@ -341,7 +364,10 @@ async fn a_reload_keeps_what_is_known_of_backends_that_stay() {
         ("web2", BackendHealth::Up, Admin::Drain, 0),
         ("web1", BackendHealth::Up, Admin::Ready, SMALL),
     ];
-    assert_eq!(known, expected.map(|(name, health, admin, slots)| (name.to_owned(), health, admin, slots)));
+    let stay = &known[..4];
+    assert_eq!(stay, expected.map(|(name, health, admin, slots)| (name.to_owned(), health, admin, slots)));
+    assert_eq!(core.checkers.len(), 5, "web4 is checked while it has flows");
+    wait(&mut core, 302);
     assert_eq!(core.checkers.len(), 4, "the check of web4 is stopped");
 }
 
@@ -373,11 +399,10 @@ fn a_reload_adds_and_removes_services() {
 fn a_reload_does_not_change_what_only_a_start_can() {
     let mut core = core(config([1, 2]));
     let (before, tables_before) = (core.config.clone(), tables(&core));
-    let changes: [fn(&mut Node); 7] = [
+    let changes: [fn(&mut Node); 6] = [
         |node| node.interfaces.push("eth1".to_owned()),
         |node| node.xdp_mode = XdpMode::Native,
         |node| node.max_slots *= 2,
-        |node| node.answer_neighbors = false,
         |node| node.max_flows *= 2,
         |node| node.max_nat_flows *= 2,
         |node| node.max_fragments *= 2,
@@ -385,14 +410,15 @@ fn a_reload_does_not_change_what_only_a_start_can() {
     for change in changes {
         let mut next = config([3]);
         change(&mut next.node);
-        let text = "interfaces, xdp_mode, answer_neighbors, max_slots, max_flows, max_nat_flows and max_fragments of [node] \
-                    take effect at start only: restart xlb to change them";
+        let text = "interfaces, xdp_mode, max_slots, max_flows, max_nat_flows and max_fragments of [node] take effect at \
+                    start only: restart xlb to change them";
         assert_eq!(core.reload(next), Err(api::Error::Conflict(text.to_owned())));
         assert!(core.config == before && tables(&core) == tables_before);
     }
     let mut next = config([1, 2]);
     next.node.name = "lb2".to_owned();
-    assert_eq!(core.reload(next), Ok(()), "a name is only a name");
+    next.node.answer_neighbors = false;
+    assert_eq!(core.reload(next), Ok(()));
 }
 
 /// A valid file may need more slots than are free while the tables before are still there.
@@ -465,7 +491,7 @@ fn a_refused_drain_is_not_remembered() {
 #[test]
 fn a_lost_neighbor_is_told_and_takes_no_traffic() {
     let mut core = core(config([1, 2]));
-    let before = tables(&core);
+    let before = currents(&core);
     let mut lost = snapshot(0..100);
     let why = Unresolved::NoNeighbor { next_hop: ip(254), interface: "eth0".to_owned() };
     lost.next_hops.insert(ip(1), Err(why));
@@ -478,7 +504,7 @@ fn a_lost_neighbor_is_told_and_takes_no_traffic() {
     assert_eq!((second.slots, second.share), (SMALL, 1.0));
     core.on_snapshot(snapshot(0..100));
     core.reconcile().unwrap();
-    assert!(tables(&core) == before);
+    assert!(currents(&core) == before);
 }
 
 #[test]
