@@ -85,6 +85,14 @@ impl Address {
         self.high >> 56 == 0xff || (self.high == 0 && self.low <= 1)
     }
 
+    /// Whether a router may send a packet on to this address: not to a group, not to itself, and not to a link-local IPv6
+    /// address, which means something on one link only (RFC 4291, 2.5.6).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_forwardable(self) -> bool {
+        !self.is_martian_source() && (self.is_v4() || self.high >> 54 != 0xfe80 >> 6)
+    }
+
     /// Key under which an entry is found by a packet's source.
     #[inline(always)]
     #[must_use]

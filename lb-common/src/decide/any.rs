@@ -460,6 +460,9 @@ pub(super) fn nat_reply<T: Tables>(
     id: BackendId,
     decision: &mut Decision,
 ) -> Course {
+    if !network.destination.is_forwardable() {
+        return decide_as(decision, Decision::Pass(PassReason::NotVip));
+    }
     let translation = backend(view, id).translation();
     let source = End { address: translation.vip, port: translation.vip_port };
     let change = Change { source: Some(source), destination: None };
