@@ -8,11 +8,11 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::abi::backend::{BackendId, Mode};
 use crate::abi::connection::{Connection, LimitKey, Tuple, seen};
-use crate::abi::flow::{FlowEntry, WAYS, set_of};
+use crate::abi::flow::{FlowEntry, set_of};
 use crate::abi::node::{MAX_SOURCES, Node};
 use crate::decide::{
-    Answer, Course, Decision, End, FRAGMENT_SECONDS, Forward, Limit, Memory, Packet, Part, Tables, Task, View, Work,
-    fragment_now,
+    Answer, Course, Decision, End, FRAGMENT_SECONDS, Forward, Limit, Memory, Packet, Part, Tables, Task,
+    View, Work, fragment_now,
 };
 use crate::frame::Frame;
 use crate::hash::{mix, slot_of};
@@ -143,8 +143,7 @@ pub fn commit<S: State>(state: &S, work: &mut Work) -> Course {
 
 /// Whose limit that of the node's own answers is: no service has the number.
 /// A thousand ICMP errors a second, fifty at once, as the kernel sends them (net.ipv4.icmp_msgs_per_sec).
-const ANSWERS: Limit =
-    Limit { key: LimitKey { service: 0, source: [0; 8] }, interval_us: 1000, burst: 50 };
+const ANSWERS: Limit = Limit { key: LimitKey { service: 0, source: [0; 8] }, interval_us: 1000, burst: 50 };
 
 #[inline(always)]
 fn enter<S: State>(state: &S, decision: &mut Decision) {
@@ -324,7 +323,7 @@ fn enter_fragment<S: State>(state: &S, hash: u64, id: BackendId) -> bool {
     let Some(node) = state.node() else { return false };
     let set = set_of(hash, node.control.fragment_set_mask);
     let Some(entries) = state.fragments(set) else { return false };
-    for (way, old) in (0..WAYS as u32).zip(&entries.0) {
+    for (way, old) in (0..).zip(&entries.0) {
         let vacant = old.backend().is_none() || old.idle_seconds(now) > FRAGMENT_SECONDS;
         if (vacant || old.tag() == entry.tag()) && state.swap_fragment(set, way, *old, entry) {
             state.count_event(Event::FragmentInserted);
@@ -410,7 +409,12 @@ fn open<S: State>(state: &S, forward: &Forward, key: &Tuple, out: &mut Tuple, fl
 pub fn source_of(node: &Node, pool: [[u8; 2]; 2], key: &Tuple) -> [u8; 16] {
     let [base, len] = pool.map(u16::from_ne_bytes);
     let word = |at: usize| {
-        u64::from(u32::from_be_bytes([key.source[at], key.source[at + 1], key.source[at + 2], key.source[at + 3]]))
+        u64::from(u32::from_be_bytes([
+            key.source[at],
+            key.source[at + 1],
+            key.source[at + 2],
+            key.source[at + 3],
+        ]))
     };
     let client = mix(word(0) << 32 ^ word(4)) ^ mix(word(8) << 32 ^ word(12) ^ 1);
     let index = u32::from(base) + slot_of(mix(client), u32::from(len));

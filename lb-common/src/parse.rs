@@ -7,8 +7,8 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
-use crate::frame::{EthHdr, Frame, VlanHdr};
 use crate::abi::service::Address;
+use crate::frame::{EthHdr, Frame, VlanHdr};
 use crate::reason::{DropReason, PassReason};
 
 /// EtherTypes (IEEE 802 numbers), as [`ether_type`](fn@ether_type) reads them.
@@ -469,6 +469,5 @@ fn read_transport(frame: &Frame<'_>, network: &Network, minimum: usize) -> Resul
 #[inline(always)]
 #[must_use]
 pub const fn fits(frame: &Frame<'_>, network: &Network, transport_len: usize) -> bool {
-    network.transport_len() >= transport_len
-        && frame.holds(network.l3_offset + network.length_bytes as usize)
+    network.transport_len() >= transport_len && frame.holds(network.l3_offset + network.length_bytes as usize)
 }

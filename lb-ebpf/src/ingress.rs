@@ -119,6 +119,7 @@ fn follow(ctx: &XdpContext, course: Course, work: &Work, bytes: u64) -> u32 {
 
 /// The frame with its length in all pieces.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "BPF has 64-bit addresses")]
 fn whole_frame(ctx: &XdpContext, bytes: u64) -> Frame<'_> {
     frame(ctx).with_len_bytes(bytes as usize)
 }
@@ -150,7 +151,11 @@ fn entered(ctx: &XdpContext, course: Course, work: &Work, next: u32) -> u32 {
         (Course::Leave, Decision::Pass(reason)) => pass(*reason, len_bytes(ctx)),
         (
             Course::Leave | Course::Vip | Course::Reply,
-            Decision::Forward(_) | Decision::Reply(_) | Decision::Answer(_) | Decision::Pass(_) | Decision::Drop(_),
+            Decision::Forward(_)
+            | Decision::Reply(_)
+            | Decision::Answer(_)
+            | Decision::Pass(_)
+            | Decision::Drop(_),
         ) => XDP_PASS,
     }
 }
@@ -163,9 +168,7 @@ pub fn carry_out(ctx: &XdpContext) -> u32 {
     // SAFETY: `any` has written it, and has called this program.
     let work = unsafe { work.assume_init_ref() };
     match &work.decision {
-        Decision::Forward(forward) => {
-            send_to_id::<false>(ctx, &KernelTables(ctx), forward, &work.out, bytes)
-        }
+        Decision::Forward(forward) => send_to_id::<false>(ctx, &KernelTables(ctx), forward, &work.out, bytes),
         Decision::Reply(reply) => send_reply(ctx, reply, bytes),
         Decision::Answer(_) => go_on(ctx, program::ANSWER),
         Decision::Pass(_) | Decision::Drop(_) => XDP_PASS,
@@ -242,6 +245,7 @@ fn send<const PLAIN: bool>(
 
 /// Back where it came from, as its own answer.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a frame is shorter than 64 KiB")]
 fn send_back(ctx: &XdpContext, answer: &Answer, bytes: u64) -> u32 {
     let size = answers::size(answer);
     if let Some(len) = size.len_bytes

@@ -23,6 +23,7 @@ const FWD_DISABLED: i64 = 5;
 
 /// Translates a reply back and sends it to the client.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the index of an interface, and the size of a structure")]
 pub fn send(ctx: &XdpContext, reply: &Reply, bytes: u64) -> u32 {
     // SAFETY: integers and arrays of them, for which zero is a value.
     let mut query: bpf_fib_lookup = unsafe { core::mem::zeroed() };
@@ -43,9 +44,7 @@ pub fn send(ctx: &XdpContext, reply: &Reply, bytes: u64) -> u32 {
         }
     }
     // SAFETY: the context is the one that the program was called with, the query lives on this stack.
-    let found = unsafe {
-        fib_lookup(ctx.ctx.cast(), &raw mut query, size_of::<bpf_fib_lookup>() as i32, 0)
-    };
+    let found = unsafe { fib_lookup(ctx.ctx.cast(), &raw mut query, size_of::<bpf_fib_lookup>() as i32, 0) };
     let route = match found {
         found if found == i64::from(BPF_FIB_LKUP_RET_SUCCESS) => true,
         found

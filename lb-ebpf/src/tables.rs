@@ -63,7 +63,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn listed(&self, key: &ListKey) -> Option<u32> {
-        LISTS.get(&Key::new(size_of::<ListKey>() as u32 * 8, *key)).copied()
+        LISTS.get(&Key::new(ListKey::BITS, *key)).copied()
     }
 
     #[inline(always)]
@@ -80,6 +80,7 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "BPF has 64-bit addresses")]
     fn opaque(&self, number: usize) -> usize {
         let Some(place) = NUMBER.get_ptr_mut(0) else { return number };
         // SAFETY: the element is this CPU's own; volatile, so that it is really written and read.
@@ -96,6 +97,7 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the index of an interface")]
     fn ingress(&self) -> u32 {
         self.0.ingress_ifindex() as u32
     }

@@ -168,7 +168,9 @@ fn desired_service(
     let one = |backend: &Backend| {
         let next_hop = next_hops.get(&backend.address);
         let entry = match next_hop {
-            Some(Ok(next_hop)) if fits_mode(service.mode, next_hop) => Some(entry(service, backend, next_hop)),
+            Some(Ok(next_hop)) if fits_mode(service.mode, next_hop) => {
+                Some(entry(service, backend, next_hop))
+            }
             Some(Ok(_) | Err(_)) | None => None,
         };
         let state = states.and_then(|states| states.get(&backend.name));

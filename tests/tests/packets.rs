@@ -20,9 +20,8 @@ fn main() -> ExitCode {
     // A packet changes tables, so every test has its own.
     let mut trials = Vec::new();
     for row in rows() {
-        trials.push(Trial::test(format!("host::{}", row.name), move || {
-            row_on_host(&World::in_memory(), &row)
-        }));
+        trials
+            .push(Trial::test(format!("host::{}", row.name), move || row_on_host(&World::in_memory(), &row)));
     }
     trials.push(Trial::test("host::every-length", || {
         let host = World::in_memory();

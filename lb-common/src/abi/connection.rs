@@ -27,14 +27,8 @@ pub struct Tuple {
 const _: () = assert!(size_of::<Tuple>() == 40);
 
 /// What no packet says.
-pub const NO_TUPLE: Tuple = Tuple {
-    source: [0; 16],
-    destination: [0; 16],
-    ports: [0; 4],
-    protocol: 0,
-    family: 0,
-    reserved: [0; 2],
-};
+pub const NO_TUPLE: Tuple =
+    Tuple { source: [0; 16], destination: [0; 16], ports: [0; 4], protocol: 0, family: 0, reserved: [0; 2] };
 
 impl Tuple {
     /// What the answer says.
@@ -98,7 +92,12 @@ pub struct ListKey {
     pub source: [u8; 16],
 }
 
-const _: () = assert!(size_of::<ListKey>() == 20);
+impl ListKey {
+    /// Its length in bits, the longest prefix that can be looked up.
+    pub const BITS: u32 = 160;
+}
+
+const _: () = assert!(size_of::<ListKey>() * 8 == ListKey::BITS as usize);
 
 /// Prefixes that all lists of a node can have together.
 pub const MAX_PREFIXES: u32 = 1 << 16;

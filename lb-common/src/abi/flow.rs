@@ -107,6 +107,7 @@ const _: () = assert!(size_of::<FlowSet>() == 64);
 /// Which set a flow belongs to.
 #[inline(always)]
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the mask has 32 bits")]
 pub const fn set_of(hash: u64, mask: u32) -> u32 {
     (hash & mask as u64) as u32
 }
@@ -126,7 +127,10 @@ mod tests {
         assert!(later.is_established() && later.seen(false, 4).is_established());
         assert_eq!(entry.idle_seconds(2), 2_u16.wrapping_sub(0xfedc));
         let moved = later.with_backend(BackendId::new(1).unwrap());
-        assert_eq!((moved.tag(), moved.backend().map(BackendId::get), moved.last_seen()), (0x1234_5678, Some(1), 3));
+        assert_eq!(
+            (moved.tag(), moved.backend().map(BackendId::get), moved.last_seen()),
+            (0x1234_5678, Some(1), 3)
+        );
         assert_eq!(FlowEntry::VACANT.backend(), None);
     }
 }

@@ -61,7 +61,6 @@ impl Address {
     /// The four wire bytes of an IPv4 address; of an IPv6 address the last four.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 32 bits")]
     pub const fn octets_v4(self) -> [u8; 4] {
         ((self.low & 0xffff_ffff) as u32).to_be_bytes()
     }
@@ -239,8 +238,7 @@ impl ServiceEntry {
     #[must_use]
     pub const fn key(&self) -> (Address, Endpoint) {
         let families = Address::V4 | Address::V6 | Address::SOURCE;
-        let address =
-            Address { high: self.address_high, low: self.address_low, family: self.tag & families };
+        let address = Address { high: self.address_high, low: self.address_low, family: self.tag & families };
         (address, Endpoint(self.tag & !families))
     }
 

@@ -1,8 +1,8 @@
 //! Any packet: tags, options, fragments, ICMP, replies, faults, and services that want more than a slot.
 
 use super::{
-    Addressee, Answer, Change, Course, Decision, End, Entries, Forward, Limit, Memory, Packet, Part, Reply, Tables, View, Work,
-    addressee, icmp, mode_of, neighbor, quic, track,
+    Addressee, Answer, Change, Course, Decision, End, Entries, Forward, Limit, Memory, Packet, Part, Reply,
+    Tables, View, Work, addressee, icmp, mode_of, neighbor, quic, track,
 };
 use crate::abi::backend::{Backend, BackendId, Mode};
 use crate::abi::connection::{LimitKey, ListKey, list};
@@ -225,8 +225,7 @@ fn to_service<T: Tables>(
 #[inline(always)]
 fn transport_packet<T: Tables>(view: &View<'_, T>, network: &Network, transport: &Transport) -> Packet {
     let key = &view.node.control.flow_key;
-    let flow_hash =
-        hash::flow(key, network.source, network.destination, transport.ports, transport.protocol);
+    let flow_hash = hash::flow(key, network.source, network.destination, transport.ports, transport.protocol);
     let whole = network.fragment == Fragment::Whole;
     let part = Part::Transport { without_checksum: transport.without_checksum, whole };
     packet(network, part, flow_hash, transport.is_syn())
@@ -256,11 +255,7 @@ fn backend<'t, T>(view: &View<'t, T>, id: BackendId) -> &'t Backend {
 
 /// The mode of a forward's backend, and whether the packet fits the way there.
 #[inline(always)]
-pub(super) fn to_backend<T: Tables>(
-    view: &View<'_, T>,
-    forward: Forward,
-    decision: &mut Decision,
-) -> Course {
+pub(super) fn to_backend<T: Tables>(view: &View<'_, T>, forward: Forward, decision: &mut Decision) -> Course {
     let backend = backend(view, forward.id);
     let Some(mode) = mode_of(backend, view.tables.features()) else {
         return decide_as(decision, Decision::Drop(DropReason::StaleBackend));
@@ -349,7 +344,6 @@ fn fragment_backend<T: Tables>(view: &View<'_, T>, network: &Network, id: u32) -
 
 /// Last 16 bits of the second that it is, for the age of fragments.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "masked to 16 bits")]
 pub fn fragment_now<T: Tables>(tables: &T) -> u16 {
     // As good as a second, and without a division.
     (tables.now_us() >> 20 & 0xffff) as u16
@@ -363,7 +357,9 @@ fn later_fragment<T: Tables>(
     id: u32,
     decision: &mut Decision,
 ) -> Course {
-    if !parse::fits(frame, network, 0) || usize::from(network.length_bytes) + network.l3_offset < network.l4_offset {
+    if !parse::fits(frame, network, 0)
+        || usize::from(network.length_bytes) + network.l3_offset < network.l4_offset
+    {
         return decide_as(decision, Decision::Drop(DropReason::BadLength));
     }
     let Some(id) = fragment_backend(view, network, id) else {

@@ -30,7 +30,11 @@ pub(super) const SOLICITATION: u8 = 135;
 
 /// The answer to an ICMPv6 message behind an IPv6 header without extension headers; `None` leaves it to the kernel's stack.
 #[inline(always)]
-pub(super) fn solicitation<T: Tables>(view: &View<'_, T>, frame: &Frame<'_>, l3_offset: usize) -> Option<Answer> {
+pub(super) fn solicitation<T: Tables>(
+    view: &View<'_, T>,
+    frame: &Frame<'_>,
+    l3_offset: usize,
+) -> Option<Answer> {
     let ip = frame.get::<network_types::ip::Ipv6Hdr>(l3_offset)?;
     let payload = u16::from_be_bytes(ip.payload_len);
     // From outside the link nobody gets here with a hop limit of 255 (RFC 4861, 7.1.1).

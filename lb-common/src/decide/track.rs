@@ -88,6 +88,7 @@ fn owner<T: Tables>(view: &View<'_, T>, service: &ServiceEntry, slot: Slot, hash
 
 /// The remembered entry of a hash, and its place in the set.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a set has eight ways")]
 pub(super) fn find<T: Tables>(view: &View<'_, T>, set: u32, hash: u64) -> Option<(u32, FlowEntry)> {
     let entries = view.tables.flows(set)?;
     let mut way = 0;

@@ -7,6 +7,11 @@
 //! too big    | eth | ip | tcp ...            ->  | eth | ip | icmp | ip | tcp ... cut off
 //! ```
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths of headers and of what is quoted, below 1,500 bytes"
+)]
+
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::abi::control::mac_bytes;
@@ -204,7 +209,9 @@ fn too_big_v4(frame: &mut Frame<'_>, l3: usize, mtu_bytes: u16) -> Option<()> {
         dst_addr: quoted.src_addr,
     };
     let [mtu_high, mtu_low] = mtu_bytes.to_be_bytes();
-    let sum = sum4([3, 4, 0, 0]) + u32::from(mtu_bytes) + u32::from(sum_quoted::<{ QUOTED_V4 / 8 }>(frame, l3 + GROWN)?);
+    let sum = sum4([3, 4, 0, 0])
+        + u32::from(mtu_bytes)
+        + u32::from(sum_quoted::<{ QUOTED_V4 / 8 }>(frame, l3 + GROWN)?);
     let [high, low] = complement(sum).to_be_bytes();
     *frame.get_mut::<[u8; 8]>(l3 + IPV4_LEN)? = [3, 4, high, low, 0, 0, mtu_high, mtu_low];
     Some(())
@@ -251,4 +258,3 @@ fn sum_quoted<const WORDS: usize>(frame: &Frame<'_>, at: usize) -> Option<u16> {
     }
     Some(fold(sum))
 }
-

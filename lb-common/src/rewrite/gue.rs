@@ -9,8 +9,8 @@
 //! port 6080 gue`. The source port varies with the flow, so that receivers and networks spread flows. Over IPv4 the UDP
 //! checksum is zero (RFC 768); over IPv6 it is right, and follows from the packet's own without a look at its data.
 
-use crate::checksum::{complement, fold, sum4, sum16};
 use crate::abi::backend::Backend;
+use crate::checksum::{complement, fold, sum4, sum16};
 use crate::decide::{Forward, Part};
 use crate::frame::{Frame, Head};
 use crate::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type};
@@ -33,13 +33,7 @@ pub fn v4(frame: &mut Frame<'_>, forward: &Forward, backend: &Backend) -> Option
         head.ether_type = ether_type::IPV4.to_ne_bytes();
         &mut head.ip
     } else {
-        l2::move_tags_up(
-            frame,
-            IPV4_LEN + usize::from(UDP_LEN),
-            l3_offset,
-            backend,
-            ether_type::IPV4,
-        )?;
+        l2::move_tags_up(frame, IPV4_LEN + usize::from(UDP_LEN), l3_offset, backend, ether_type::IPV4)?;
         frame.get_mut::<[[u8; 4]; 7]>(l3_offset)?
     };
     let [a, b, c, d, e, udp_ports, udp_rest] = words;
@@ -85,13 +79,7 @@ pub fn v6<const PLAIN: bool>(frame: &mut Frame<'_>, forward: &Forward, backend: 
         head.ether_type = ether_type::IPV6.to_ne_bytes();
         &mut head.ip
     } else {
-        l2::move_tags_up(
-            frame,
-            IPV6_LEN + usize::from(UDP_LEN),
-            l3_offset,
-            backend,
-            ether_type::IPV6,
-        )?;
+        l2::move_tags_up(frame, IPV6_LEN + usize::from(UDP_LEN), l3_offset, backend, ether_type::IPV6)?;
         frame.get_mut::<[[u8; 4]; 12]>(l3_offset)?
     };
     let [a, b, c, d, e, f, g, h, i, j, udp_ports, udp_rest] = words;
@@ -104,7 +92,6 @@ pub fn v6<const PLAIN: bool>(frame: &mut Frame<'_>, forward: &Forward, backend: 
 
 /// A source port of the dynamic range that follows the flow hash, and the destination port.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "masked to 14 bits")]
 const fn ports(forward: &Forward, destination: [u8; 2]) -> [u8; 4] {
     let [a, b] = (0xc000 | (forward.packet.flow_hash >> 32 & 0x3fff) as u16).to_be_bytes();
     let [c, d] = destination;
@@ -113,6 +100,7 @@ const fn ports(forward: &Forward, destination: [u8; 2]) -> [u8; 4] {
 
 /// One's complement sum of the packet at `inner`, as it leaves.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "masked to 6 bits")]
 fn payload_sum<const PLAIN: bool>(frame: &Frame<'_>, forward: &Forward, inner: usize) -> Option<u16> {
     let packet = &forward.packet;
     let headers_len = packet.l4() - packet.l3();

@@ -9,8 +9,8 @@
 //! Userspace has prepared the outer header with everything that is the same for all packets of a backend, its checksum
 //! summed; the length, the traffic class (RFC 6040: the ECN bits are copied with it) and some bits of the source follow.
 
-use crate::checksum::complement;
 use crate::abi::backend::Backend;
+use crate::checksum::complement;
 use crate::decide::Forward;
 use crate::frame::{Frame, Head};
 use crate::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type};

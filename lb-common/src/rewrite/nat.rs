@@ -22,7 +22,11 @@ use crate::rewrite::decrement;
 /// Mode `nat`: the backend's address and port, one hop less to live.
 #[inline(always)]
 #[must_use]
-pub fn to_backend<const PLAIN: bool>(frame: &mut Frame<'_>, packet: &Packet, backend: &Backend) -> Option<()> {
+pub fn to_backend<const PLAIN: bool>(
+    frame: &mut Frame<'_>,
+    packet: &Packet,
+    backend: &Backend,
+) -> Option<()> {
     let translation = backend.translation();
     let is_transport = matches!(packet.part, Part::Transport { .. });
     if is_transport && packet.l3() == ETH_LEN && packet.l4() == ETH_LEN + IPV4_LEN && packet.is_v4 {
@@ -30,7 +34,8 @@ pub fn to_backend<const PLAIN: bool>(frame: &mut Frame<'_>, packet: &Packet, bac
         let word = frame.get_mut::<[u8; 4]>(ETH_LEN + 8)?;
         let [ttl, protocol, high, low] = *word;
         // Both at once: one hop less, and the address.
-        let sum = u32::from(!u16::from_be_bytes([high, low])) + u32::from(backend.bits) + u32::from(!0x0100_u16);
+        let sum =
+            u32::from(!u16::from_be_bytes([high, low])) + u32::from(backend.bits) + u32::from(!0x0100_u16);
         let [high, low] = checksum::complement(sum).to_be_bytes();
         *word = u32::from_ne_bytes([ttl.wrapping_sub(1), protocol, high, low]).to_ne_bytes();
         *frame.get_mut::<[u8; 4]>(ETH_LEN + 16)? = [a, b, c, d];
@@ -45,7 +50,10 @@ pub fn to_backend<const PLAIN: bool>(frame: &mut Frame<'_>, packet: &Packet, bac
     if PLAIN {
         return None;
     }
-    let change = Change { source: None, destination: Some(End { address: translation.address, port: translation.port }) };
+    let change = Change {
+        source: None,
+        destination: Some(End { address: translation.address, port: translation.port }),
+    };
     translate(frame, packet, &change)?;
     decrement(frame, packet.l3(), packet.is_v4)
 }
@@ -106,7 +114,13 @@ pub fn translate(frame: &mut Frame<'_>, packet: &Packet, change: &Change) -> Opt
 
 /// Writes addresses; what their sum changes by.
 #[inline(always)]
-fn addresses(frame: &mut Frame<'_>, l3: usize, is_v4: bool, source: &Option<End>, destination: &Option<End>) -> Option<u16> {
+fn addresses(
+    frame: &mut Frame<'_>,
+    l3: usize,
+    is_v4: bool,
+    source: &Option<End>,
+    destination: &Option<End>,
+) -> Option<u16> {
     let mut changed = 0;
     if let Some(End { address, .. }) = source {
         changed += u32::from(self::address(frame, l3 + if is_v4 { 12 } else { 8 }, is_v4, address)?);

@@ -193,7 +193,10 @@ impl<D: Dataplane> Core<D> {
         for (service, backends) in std::mem::replace(&mut self.leaving, left) {
             let stay = self.leaving.get(&service);
             for backend in backends.iter().filter(|one| !stay.is_some_and(|stay| stay.contains(one))) {
-                tracing::info!(backend = format!("{service}/{}", backend.name), "deleted backend has no flows any more");
+                tracing::info!(
+                    backend = format!("{service}/{}", backend.name),
+                    "deleted backend has no flows any more"
+                );
             }
         }
         self.follow_checks();
@@ -231,22 +234,28 @@ impl<D: Dataplane> Core<D> {
         let idle: Vec<Option<u64>> =
             owners.iter().map(|owner| owner.as_ref().and_then(reconcile::Owner::live_idle_seconds)).collect();
         drop(owners);
-        self.dataplane.sweep_connections(Box::new(move |client: &Connection, backend: Option<&Connection>| {
-            let Some(backend) = backend else { return true };
-            let Some(idle) = idle.get(usize::from(client.backend)).copied().flatten() else { return true };
-            let last = client.last_seen.max(backend.last_seen);
-            let all = client.seen | backend.seen;
-            let limit = if all & seen::RST != 0 || client.seen & backend.seen & seen::FIN != 0 {
-                CLOSED_SECONDS
-            } else if all & seen::FIN != 0 {
-                CLOSING_SECONDS.min(idle)
-            } else if client.out.protocol == lb_common::parse::protocol::TCP && client.seen & seen::DATA == 0 {
-                OPENING_SECONDS.min(idle)
-            } else {
-                idle
-            };
-            now.saturating_sub(u64::from(last)) > limit
-        }));
+        self.dataplane.sweep_connections(Box::new(
+            move |client: &Connection, backend: Option<&Connection>| {
+                let Some(backend) = backend else { return true };
+                let Some(idle) = idle.get(usize::from(client.backend)).copied().flatten() else {
+                    return true;
+                };
+                let last = client.last_seen.max(backend.last_seen);
+                let all = client.seen | backend.seen;
+                let limit = if all & seen::RST != 0 || client.seen & backend.seen & seen::FIN != 0 {
+                    CLOSED_SECONDS
+                } else if all & seen::FIN != 0 {
+                    CLOSING_SECONDS.min(idle)
+                } else if client.out.protocol == lb_common::parse::protocol::TCP
+                    && client.seen & seen::DATA == 0
+                {
+                    OPENING_SECONDS.min(idle)
+                } else {
+                    idle
+                };
+                now.saturating_sub(u64::from(last)) > limit
+            },
+        ));
     }
 
     /// A check has something to say.

@@ -194,7 +194,11 @@ fn backends_of<D: Dataplane>(core: &Core<D>, service: &model::Service) -> Result
             packets: counter.packets,
             bytes: counter.bytes,
             new_flows: counter.new_flows,
-            detail: if leaving { "is deleted, and goes when its flows have ended".to_owned() } else { detail },
+            detail: if leaving {
+                "is deleted, and goes when its flows have ended".to_owned()
+            } else {
+                detail
+            },
         })
     };
     let leaving = core.leaving.get(&service.name).into_iter().flatten();

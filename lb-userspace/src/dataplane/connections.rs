@@ -56,7 +56,9 @@ impl Connections {
             let data = MapData::from_fd(fd).map_err(std::io::Error::other)?;
             Table::try_from(aya::maps::Map::HashMap(data)).map_err(std::io::Error::other)
         };
-        copy().inspect_err(|error| tracing::warn!(%error, "the connections cannot be looked at: they stay")).ok()
+        copy()
+            .inspect_err(|error| tracing::warn!(%error, "the connections cannot be looked at: they stay"))
+            .ok()
     }
 }
 

@@ -18,9 +18,9 @@ use lb_common::hash::FlowKey;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
+use super::connections::Connections;
 use super::pod::Shared;
 use super::region::Region;
-use super::connections::Connections;
 use super::shelf::Shelf;
 use super::tables::{Maps, Sizes, Tables, slot_lines};
 use super::{Dataplane, Grace, IsOver, list_key};
@@ -142,7 +142,8 @@ impl Kernel {
         options: &Options,
         constants: &[(&str, u8)],
     ) -> Result<Self, Error> {
-        let shelf = Shelf::new().map_err(|error| Error::Load(format!("no file system for its maps: {error}")))?;
+        let shelf =
+            Shelf::new().map_err(|error| Error::Load(format!("no file system for its maps: {error}")))?;
         let (mut ebpf, programs) = load_object(object, program, options, constants, &shelf)?;
         let mut tables =
             Tables::over(&BpfMaps(&ebpf), &options.sizes).map_err(|e| Error::Load(e.to_string()))?;

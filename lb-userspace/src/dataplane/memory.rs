@@ -111,7 +111,11 @@ impl Memory {
             let _ = commit(self, &mut work);
         }
         let (fate, counter, frame) = self.carry_out(&work, bytes);
-        self.count(counter, frame.1, matches!(&work.decision, Decision::Forward(forward) if forward.packet.begins));
+        self.count(
+            counter,
+            frame.1,
+            matches!(&work.decision, Decision::Forward(forward) if forward.packet.begins),
+        );
         Outcome { fate, frame: frame.0, counter }
     }
 
@@ -284,7 +288,8 @@ impl Dataplane for Memory {
 
     fn set_list(&mut self, number: u32, list: &BTreeMap<Prefix, bool>) -> io::Result<()> {
         let verdict = |is_let_in: &bool| if *is_let_in { list::ALLOW } else { list::DENY };
-        self.lists.extend(list.iter().map(|(prefix, is_let_in)| (list_key(number, prefix), verdict(is_let_in))));
+        self.lists
+            .extend(list.iter().map(|(prefix, is_let_in)| (list_key(number, prefix), verdict(is_let_in))));
         Ok(())
     }
 
@@ -315,7 +320,9 @@ impl Dataplane for Memory {
             .iter()
             .filter(|(_, one)| one.reply == 0)
             .map(|(key, one)| (*key, one.out.reversed()))
-            .filter(|(key, reply)| connections.get(key).is_some_and(|one| is_over(one, connections.get(reply))))
+            .filter(|(key, reply)| {
+                connections.get(key).is_some_and(|one| is_over(one, connections.get(reply)))
+            })
             .collect();
         for (key, reply) in over {
             connections.remove(&key);

@@ -21,7 +21,9 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// There are more services, VIPs, nat backends and source addresses than the table may hold.
-    #[error("{needed} services, VIPs, nat backends and source addresses are more than the {max} that fit: spread them over more nodes")]
+    #[error(
+        "{needed} services, VIPs, nat backends and source addresses are more than the {max} that fit: spread them over more nodes"
+    )]
     Full {
         /// All of them.
         needed: usize,

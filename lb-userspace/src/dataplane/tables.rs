@@ -41,6 +41,7 @@ pub struct Sizes {
 impl Sizes {
     /// Sets of a table of `entries`.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "eight")]
     pub const fn sets(entries: u32) -> u32 {
         entries / (WAYS as u32)
     }

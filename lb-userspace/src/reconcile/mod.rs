@@ -173,8 +173,12 @@ impl Installed {
         for (key, service) in &self.state.services {
             for backend in service.backends.values() {
                 let is_down = backend.entry.flags & backend_flags::DOWN != 0;
-                owners[backend.id.index()] =
-                    Some(Owner { key: *key, slots: &service.slots, idle: service.settings.idle_seconds, is_down });
+                owners[backend.id.index()] = Some(Owner {
+                    key: *key,
+                    slots: &service.slots,
+                    idle: service.settings.idle_seconds,
+                    is_down,
+                });
             }
         }
         owners

@@ -177,7 +177,10 @@ impl Plan {
     /// How many slots are written.
     #[must_use]
     pub fn slots_written(&self) -> usize {
-        self.steps.iter().map(|step| if let Step::SetSlots { slots, .. } = step { slots.len() } else { 0 }).sum()
+        self.steps
+            .iter()
+            .map(|step| if let Step::SetSlots { slots, .. } = step { slots.len() } else { 0 })
+            .sum()
     }
 
     /// Writes everything.
@@ -199,8 +202,7 @@ impl Plan {
                 }
                 Step::SetList { number, list } => dataplane.set_list(number, &list),
                 Step::SetBackend { id, entry, fresh } => {
-                    let done =
-                        if fresh { dataplane.clear_counter(counters::of_backend(id)) } else { Ok(()) };
+                    let done = if fresh { dataplane.clear_counter(counters::of_backend(id)) } else { Ok(()) };
                     dataplane.set_backend(id, &entry);
                     done
                 }
@@ -343,7 +345,8 @@ impl Planner {
                         None => slots::State::new(*to),
                     })
                     .collect();
-                self.slots.push(Step::SetSlots { base, slots: slots.iter().map(|state| state.slot).collect() });
+                self.slots
+                    .push(Step::SetSlots { base, slots: slots.iter().map(|state| state.slot).collect() });
                 let follows = follows.is_some();
                 let old = before.and_then(|before| {
                     if let Some(older) = &before.old {
@@ -359,7 +362,8 @@ impl Planner {
             }
         };
         let settings = service.settings.clone();
-        let installed = InstalledService { base, number, slots, old, weights, backends, settings, sources_base };
+        let installed =
+            InstalledService { base, number, slots, old, weights, backends, settings, sources_base };
         self.next.services.insert(service.key, installed);
         Ok(())
     }
@@ -410,7 +414,8 @@ impl Planner {
     }
 
     fn take_sources(&mut self, service: &DesiredService) -> Result<u32, Error> {
-        let addresses: Vec<[u8; 16]> = service.settings.sources.iter().map(|address| wire(*address)).collect();
+        let addresses: Vec<[u8; 16]> =
+            service.settings.sources.iter().map(|address| wire(*address)).collect();
         if addresses.is_empty() {
             return Ok(0);
         }
@@ -431,7 +436,8 @@ impl Planner {
         for backend in &service.backends {
             let known = before.as_ref().and_then(|before| before.backends.get(&backend.server)).copied();
             let flags = if backend.down { backend_flags::DOWN } else { 0 };
-            let entry = backend.entry.map(|entry| Backend { flags, ..with_pool(entry, service, sources_base) });
+            let entry =
+                backend.entry.map(|entry| Backend { flags, ..with_pool(entry, service, sources_base) });
             let installed = match (known, entry) {
                 (Some(known), Some(entry)) if may_replace(&known.entry, &entry) => {
                     self.set_backend(known, entry)
@@ -452,9 +458,9 @@ impl Planner {
             backends.insert(backend.server, installed);
         }
         let gone = before.iter().flat_map(|before| &before.backends);
-        self.retired.ids.extend(
-            gone.filter(|(server, _)| !backends.contains_key(server)).map(|(_, backend)| backend.id),
-        );
+        self.retired
+            .ids
+            .extend(gone.filter(|(server, _)| !backends.contains_key(server)).map(|(_, backend)| backend.id));
         Ok(backends)
     }
 
@@ -554,7 +560,8 @@ fn change_slots(steps: &mut Vec<Step>, base: u32, before: &[slots::State], after
 /// Whether a table has flows that another size could move.
 fn has_flows(service: &InstalledService, is_dead: impl Fn(BackendId) -> bool) -> bool {
     let old = service.old.iter().flat_map(|old| old.slots.iter());
-    let mut named = service.slots.iter().chain(old).flat_map(|state| [state.slot.current(), state.slot.owner()]);
+    let mut named =
+        service.slots.iter().chain(old).flat_map(|state| [state.slot.current(), state.slot.owner()]);
     named.any(|id| id.is_some_and(|id| !is_dead(id)))
 }
 
@@ -632,7 +639,10 @@ fn table_entries(state: &State) -> Vec<Entry> {
         }
         entry.number = service.number;
         (entry.limit_interval_us, entry.limit_burst) = settings.limit.unwrap_or_default();
-        entries.insert((key.address, Some((key.port, key.protocol)), false), Entry { entry, filter: filter::VIP });
+        entries.insert(
+            (key.address, Some((key.port, key.protocol)), false),
+            Entry { entry, filter: filter::VIP },
+        );
         let vip = Entry { entry: ServiceEntry::new(vip, Endpoint::VIP), filter: filter::VIP };
         entries.insert((key.address, None, false), vip);
         for source in &settings.sources {

@@ -65,7 +65,9 @@ impl State {
         }
         if !slot.is_tracked() {
             return match current {
-                Some(id) if Some(id) != to && !is_dead(id) => Self { slot: Slot::tracked(to, Some(id)), since: now },
+                Some(id) if Some(id) != to && !is_dead(id) => {
+                    Self { slot: Slot::tracked(to, Some(id)), since: now }
+                }
                 Some(_) | None => Self { slot: settled(to), since: now },
             };
         }

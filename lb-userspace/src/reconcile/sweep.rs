@@ -62,7 +62,9 @@ pub fn sweep(tables: &Tables, owners: &[Option<Owner<'_>>], now: u64) -> Sweep {
                 }
             }
             // A packet that comes in between has made it another entry.
-            Some(_) | None => found.forgotten += u64::from(tables.swap_flow_at(place, entry, FlowEntry::VACANT)),
+            Some(_) | None => {
+                found.forgotten += u64::from(tables.swap_flow_at(place, entry, FlowEntry::VACANT))
+            }
         }
     });
     found

@@ -729,8 +729,7 @@ fn a_fresh_id_counts_from_zero_and_a_new_mac_counts_on() {
 
 #[test]
 fn what_is_given_back_does_not_run_out() {
-    let (mut dataplane, mut installed) =
-        (memory(64), Installed::empty(64));
+    let (mut dataplane, mut installed) = (memory(64), Installed::empty(64));
     let mut full = World::new();
     Change::AddService(0, Some(11), vec![1; usize::from(BACKENDS)]).make(&mut full);
     let full = desired(&full);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use lb_userspace::api::types::{
-    Action, Admin, Backend, BackendHealth, Backends, Interface, Memory, Neighbor, Reason, Service, Services, Status,
-    VERSION, Xdp,
+    Action, Admin, Backend, BackendHealth, Backends, Interface, Memory, Neighbor, Reason, Service, Services,
+    Status, VERSION, Xdp,
 };
 use lb_userspace::api::{Error, Request, server, socket};
 use lb_userspace::model::{Mode, Protocol, Tracking};

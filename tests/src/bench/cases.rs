@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lb_userspace::config::{Overrides, parse};
 use lb_common::abi::features::Features;
+use lb_userspace::config::{Overrides, parse};
 use lb_userspace::dataplane::kernel::{self, Kernel};
 use lb_userspace::dataplane::tables::Sizes;
 use lb_userspace::desired::{BackendState, Desired, States, desired};

@@ -153,6 +153,19 @@ impl Balancer {
         })
     }
 
+    /// Waits until a backend is not listed any more.
+    ///
+    /// # Errors
+    /// It is still there after `limit`.
+    pub fn until_gone(&self, name: &str, limit: Duration) -> Result<()> {
+        wait::until(&format!("the end of {name}"), limit, || {
+            match self.backends()?.into_iter().find(|backend| backend.name == name) {
+                Some(backend) => bail!("it is {backend:?}"),
+                None => Ok(()),
+            }
+        })
+    }
+
     /// Waits until all backends get traffic.
     ///
     /// # Errors

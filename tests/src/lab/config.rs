@@ -40,13 +40,22 @@ pub struct Config {
     pub xdp_mode: &'static str,
     /// Whether backends are checked.
     pub check: bool,
+    /// After which silence a flow has ended.
+    pub idle_timeout: &'static str,
 }
 
 impl Config {
     /// Three equal backends over IPv4.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self { mode, ipv6: false, weights: vec![1, 1, 1], xdp_mode: "native", check: true }
+        Self {
+            mode,
+            ipv6: false,
+            weights: vec![1, 1, 1],
+            xdp_mode: "native",
+            check: true,
+            idle_timeout: "5m",
+        }
     }
 
     /// Where clients connect to.
@@ -78,9 +87,11 @@ address = "{}"
 port = 80
 protocol = "tcp"
 mode = "{mode}"
+idle_timeout = "{}"
 "#,
             self.xdp_mode,
-            self.vip()
+            self.vip(),
+            self.idle_timeout
         );
         if self.check {
             text.push_str(CHECK);

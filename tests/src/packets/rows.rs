@@ -302,7 +302,12 @@ fn encapsulated() -> Vec<Row> {
             sent(&[], &outer4_of(0xbb, &marked4)),
         ),
         // 1,500 bytes with the outer header: 20 outer, 20 inner, 20 TCP.
-        forward("ipip-v4-just-fits", "tunnel4", to_node(&full4(1440)), sent(&[], &outer4_of(0, &full4(1440)))),
+        forward(
+            "ipip-v4-just-fits",
+            "tunnel4",
+            to_node(&full4(1440)),
+            sent(&[], &outer4_of(0, &full4(1440))),
+        ),
         answer(
             "ipip-v4-exceeds-mtu",
             AnswerKind::TooBig,
@@ -355,7 +360,8 @@ fn passed() -> Vec<Row> {
     let mapped = v6(0, addr6(CLIENT6), addr6("::ffff:192.0.2.20"), TCP, &tcp(1, 80, b""));
     let echo4 = v4(CLIENT4, [192, 0, 2, 99], 1).packet(&[8, 0, 0, 0, 0, 1, 0, 1]);
     let echo6 = v6(0, addr6(CLIENT6), addr6("2001:db8::99"), 58, &[128, 0, 0, 0, 0, 1, 0, 1]);
-    let options4 = super::frame::V4 { options: &[1; 8], ..v4(CLIENT4, [192, 0, 2, 99], TCP) }.packet(&tcp(1, 80, b""));
+    let options4 =
+        super::frame::V4 { options: &[1; 8], ..v4(CLIENT4, [192, 0, 2, 99], TCP) }.packet(&tcp(1, 80, b""));
     let extended6 = v6(0, addr6(CLIENT6), addr6("2001:db8::99"), 0, &extension(TCP, 0, &tcp(1, 80, b"")));
     let esp = v4(CLIENT4, [192, 0, 2, 10], 50).packet(&[0; 16]);
     let wrong4 = v4(CLIENT4, [192, 0, 2, 10], 58).packet(&[128, 0, 0, 0, 0, 1, 0, 1]);
@@ -483,10 +489,26 @@ fn dropped() -> Vec<Row> {
             to_node(&v4(CLIENT4, [192, 0, 2, 80], TCP).packet(&tcp_with(ACK, 1, 80, b""))),
             Fate::Drop(DropReason::UnknownConnection),
         ),
-        row("an-echo-that-is-cut", to_node(&echo4)[..40].to_vec(), Fate::Drop(DropReason::TruncatedTransport)),
-        row("an-error-about-somebody-elses-packet", to_node(&foreign), Fate::Drop(DropReason::ForeignIcmpError)),
-        row("an-error-that-quotes-seven-bytes", to_node(&short_quote), Fate::Drop(DropReason::ShortIcmpError)),
-        row("an-error-about-a-later-fragment", to_node(&quoted_fragment), Fate::Drop(DropReason::ShortIcmpError)),
+        row(
+            "an-echo-that-is-cut",
+            to_node(&echo4)[..40].to_vec(),
+            Fate::Drop(DropReason::TruncatedTransport),
+        ),
+        row(
+            "an-error-about-somebody-elses-packet",
+            to_node(&foreign),
+            Fate::Drop(DropReason::ForeignIcmpError),
+        ),
+        row(
+            "an-error-that-quotes-seven-bytes",
+            to_node(&short_quote),
+            Fate::Drop(DropReason::ShortIcmpError),
+        ),
+        row(
+            "an-error-about-a-later-fragment",
+            to_node(&quoted_fragment),
+            Fate::Drop(DropReason::ShortIcmpError),
+        ),
         row("seven-extension-headers", to_node(&web6(60, &seven)), Fate::Drop(DropReason::ExtensionHeaders)),
         row(
             "extension-header-past-the-end",
@@ -611,8 +633,18 @@ fn udp_encapsulated() -> Vec<Row> {
             to_node(&behind6),
             sent(&[], &gue6(0, "fd00::61", 6081, &behind6, &behind6)),
         ),
-        forward("gue-v4-in-v6", "gue46", to_node(&cross), sent(&[], &gue6(0, "fd00::62", 6080, &cross, &cross))),
-        forward("gue-udp-v4-in-v6", "guedns46", to_node(&dns), sent(&[], &gue6(0, "fd00::62", 6080, &dns, &dns))),
+        forward(
+            "gue-v4-in-v6",
+            "gue46",
+            to_node(&cross),
+            sent(&[], &gue6(0, "fd00::62", 6080, &cross, &cross)),
+        ),
+        forward(
+            "gue-udp-v4-in-v6",
+            "guedns46",
+            to_node(&dns),
+            sent(&[], &gue6(0, "fd00::62", 6080, &dns, &dns)),
+        ),
         forward(
             "gue-udp-without-checksum-v4-in-v6",
             "guedns46",
@@ -653,7 +685,8 @@ fn translated() -> Vec<Row> {
         let header = super::frame::V4 { options: &[1; 8], ..v4(client, destination, TCP) };
         summed(header.packet(&tcp(40_000, port, b"")))
     };
-    let dns = |destination, port| summed(v4(client, destination, UDP).packet(&udp(5353, port, b"a long query")));
+    let dns =
+        |destination, port| summed(v4(client, destination, UDP).packet(&udp(5353, port, b"a long query")));
     let unsummed = |destination, port| v4(client, destination, UDP).packet(&udp(5353, port, b"a long query"));
     let six = |destination: &str, port| {
         summed(v6(0, addr6(CLIENT6), addr6(destination), TCP, &tcp(40_000, port, b"hello")))
@@ -708,7 +741,13 @@ fn icmp() -> Vec<Row> {
     let parameter = error4(12, 0, 0, vip4, &quote4);
     let syn = error4(3, 1, 0, vip4, &quoted_syn);
     let too_big = error6(2, 1300, vip6, &quote6);
-    let tunnelled = error4(3, 4, 1300, [192, 0, 2, 20], &v4([192, 0, 2, 20], CLIENT4, TCP).packet(&tcp_with(ACK, 80, 40_000, b"")));
+    let tunnelled = error4(
+        3,
+        4,
+        1300,
+        [192, 0, 2, 20],
+        &v4([192, 0, 2, 20], CLIENT4, TCP).packet(&tcp_with(ACK, 80, 40_000, b"")),
+    );
     // After nat the packet inside is what the backend has sent.
     let nat = |vip, port| {
         let quote = summed(v4(vip, CLIENT4, TCP).packet(&tcp_with(ACK, port, 40_000, b"some data")));
@@ -810,14 +849,7 @@ fn neighbors() -> Vec<Row> {
     const VLAN: &[(u16, u16)] = &[(0x8100, 0x0064)];
     const ALL: [u8; 6] = [0xff; 6];
     let arp = |operation: u8, sender_mac: [u8; 6], sender: [u8; 4], target_mac: [u8; 6], target: [u8; 4]| {
-        [
-            &[0, 1, 8, 0, 6, 4, 0, operation][..],
-            &sender_mac,
-            &sender,
-            &target_mac,
-            &target,
-        ]
-        .concat()
+        [&[0, 1, 8, 0, 6, 4, 0, operation][..], &sender_mac, &sender, &target_mac, &target].concat()
     };
     let ask = |target| arp(1, CLIENT_MAC, [192, 0, 2, 1], [0; 6], target);
     let vip = [192, 0, 2, 10];
@@ -847,7 +879,12 @@ fn neighbors() -> Vec<Row> {
     let frame = |ether_type, to, tags, payload: &[u8]| ethernet(to, CLIENT_MAC, tags, ether_type, payload);
     let reply = |ether_type, to, tags, payload: &[u8]| ethernet(to, NODE_MAC, tags, ether_type, payload);
     vec![
-        answer("arp-for-a-vip", AnswerKind::Arp, frame(0x0806, ALL, &[], &ask(vip)), reply(0x0806, CLIENT_MAC, &[], &told)),
+        answer(
+            "arp-for-a-vip",
+            AnswerKind::Arp,
+            frame(0x0806, ALL, &[], &ask(vip)),
+            reply(0x0806, CLIENT_MAC, &[], &told),
+        ),
         answer(
             "arp-for-a-vip-vlan",
             AnswerKind::Arp,
@@ -860,8 +897,17 @@ fn neighbors() -> Vec<Row> {
             frame(0x0806, NODE_MAC, &[], &ask(vip)),
             reply(0x0806, CLIENT_MAC, &[], &told),
         ),
-        answer("arp-probe", AnswerKind::Arp, frame(0x0806, ALL, &[], &probe), reply(0x0806, CLIENT_MAC, &[], &probed)),
-        row("arp-for-somebody-else", frame(0x0806, ALL, &[], &ask([192, 0, 2, 99])), Fate::Pass(PassReason::NotIp)),
+        answer(
+            "arp-probe",
+            AnswerKind::Arp,
+            frame(0x0806, ALL, &[], &probe),
+            reply(0x0806, CLIENT_MAC, &[], &probed),
+        ),
+        row(
+            "arp-for-somebody-else",
+            frame(0x0806, ALL, &[], &ask([192, 0, 2, 99])),
+            Fate::Pass(PassReason::NotIp),
+        ),
         row(
             "arp-for-a-source-address",
             frame(0x0806, ALL, &[], &ask([10, 0, 0, 200])),

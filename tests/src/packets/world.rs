@@ -278,7 +278,9 @@ impl<D: Dataplane> World<D> {
         let service = self.config.services.iter().find(|s| s.name == service).expect("a row names a service");
         let key = ServiceKey { address: service.address, port: service.port, protocol: service.protocol };
         let installed = self.installed.service(&key).expect("every service is installed");
-        let id = installed.backend(server(service.mode, &service.backends[0])).expect("every backend has a next hop");
+        let id = installed
+            .backend(server(service.mode, &service.backends[0]))
+            .expect("every backend has a next hop");
         lb_common::abi::counters::of_backend(id)
     }
 }
