@@ -8,6 +8,7 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::abi::backend::{BackendId, Mode};
 use crate::abi::connection::{Connection, LimitKey, Tuple, seen};
+use crate::abi::features::Features;
 use crate::abi::flow::{FlowEntry, set_of};
 use crate::abi::node::{MAX_SOURCES, Node};
 use crate::decide::{
@@ -125,7 +126,7 @@ pub fn join<S: State>(state: &S, frame: &Frame<'_>, work: &mut Work) -> Course {
 pub fn commit<S: State>(state: &S, work: &mut Work) -> Course {
     match &work.decision {
         Decision::Forward(_) => enter(state, &mut work.decision),
-        Decision::Reply(reply) => {
+        Decision::Reply(reply) if state.features().has_any(Features::REPLIES) => {
             // The first fragment of a reply has left its hash.
             if let (Some(id), true) = (reply.id, reply.packet.flow_hash != 0) {
                 let _ = enter_fragment(state, reply.packet.flow_hash, id);
@@ -136,7 +137,7 @@ pub fn commit<S: State>(state: &S, work: &mut Work) -> Course {
                 work.decision = Decision::Drop(DropReason::ExceedsMtu);
             }
         }
-        Decision::Answer(_) | Decision::Pass(_) | Decision::Drop(_) => {}
+        Decision::Reply(_) | Decision::Answer(_) | Decision::Pass(_) | Decision::Drop(_) => {}
     }
     work.decision.course()
 }
@@ -148,16 +149,20 @@ const ANSWERS: Limit = Limit { key: LimitKey { service: 0, source: [0; 8] }, int
 #[inline(always)]
 fn enter<S: State>(state: &S, decision: &mut Decision) {
     let Decision::Forward(forward) = decision else { return };
+    let features = state.features();
     // A connection has been counted where it was opened.
-    if let Some(limit) = &forward.entries.limit
+    if features.has(Features::LIMITS)
+        && let Some(limit) = &forward.entries.limit
         && forward.mode != Mode::Fullnat
         && is_limited(state, limit)
     {
         *decision = Decision::Drop(DropReason::RateLimited);
         return;
     }
-    commit_flow(state, forward);
-    if forward.entries.by_connection_id {
+    if features.has(Features::TRACKING) {
+        commit_flow(state, forward);
+    }
+    if features.has(Features::QUIC) && forward.entries.by_connection_id {
         state.count_event(Event::QuicRouted);
     }
     if let Some(hash) = forward.entries.fragment {
@@ -219,7 +224,8 @@ fn connect<S: State>(state: &S, work: &mut Work, flags: u8) -> Connected {
     if !forward.packet.begins {
         return Connected::Unknown;
     }
-    if let Some(limit) = &forward.entries.limit
+    if state.features().has(Features::LIMITS)
+        && let Some(limit) = &forward.entries.limit
         && is_limited(state, limit)
     {
         return Connected::Limited;

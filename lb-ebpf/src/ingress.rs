@@ -169,9 +169,9 @@ pub fn carry_out(ctx: &XdpContext) -> u32 {
     let work = unsafe { work.assume_init_ref() };
     match &work.decision {
         Decision::Forward(forward) => send_to_id::<false>(ctx, &KernelTables(ctx), forward, &work.out, bytes),
-        Decision::Reply(reply) => send_reply(ctx, reply, bytes),
+        Decision::Reply(reply) if features().has_any(Features::REPLIES) => send_reply(ctx, reply, bytes),
         Decision::Answer(_) => go_on(ctx, program::ANSWER),
-        Decision::Pass(_) | Decision::Drop(_) => XDP_PASS,
+        Decision::Reply(_) | Decision::Pass(_) | Decision::Drop(_) => XDP_PASS,
     }
 }
 
@@ -236,7 +236,7 @@ fn send<const PLAIN: bool>(
         return drop_packet(ctx, DropReason::NoHeadroom, bytes);
     }
     // Growing the head has made every older packet pointer invalid.
-    if rewrite::<PLAIN>(&mut frame(ctx), forward, backend, out).is_none() {
+    if rewrite::<PLAIN>(&mut frame(ctx), features(), forward, backend, out).is_none() {
         return drop_packet(ctx, DropReason::BadLength, bytes);
     }
     count(counters::of_backend(forward.id), bytes, forward.packet.begins);
@@ -256,7 +256,7 @@ fn send_back(ctx: &XdpContext, answer: &Answer, bytes: u64) -> u32 {
     if size.head_bytes > 0 && !grow_head(ctx, size.head_bytes) {
         return drop_packet(ctx, DropReason::NoHeadroom, bytes);
     }
-    if answers::write(&mut frame(ctx), answer).is_none() {
+    if answers::write(&mut frame(ctx), features(), answer).is_none() {
         return drop_packet(ctx, DropReason::BadLength, bytes);
     }
     count(counters::of_answer(answer.kind()), bytes, false);

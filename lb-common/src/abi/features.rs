@@ -35,6 +35,16 @@ impl Features {
     /// Everything that a packet can meet.
     pub const ALL: Self = Self((1 << 9) - 1);
 
+    /// Modes whose backends' replies come through this node.
+    pub const REPLIES: Self = Self::NAT.with(Self::FULLNAT);
+
+    /// Whether a feature of `other` is here.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether every feature of `other` is here.
     #[inline(always)]
     #[must_use]

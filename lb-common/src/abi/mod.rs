@@ -20,6 +20,8 @@ pub const ABI_VERSION: u32 = 2;
 
 /// Places of the programs that others go on in.
 pub mod program {
+    use super::features::Features;
+
     /// Finds out whose business any packet is.
     pub const ANY: u32 = 0;
     /// Decides about a packet to a VIP.
@@ -34,9 +36,22 @@ pub mod program {
     pub const JOIN: u32 = 5;
     /// Sends a packet back as its own answer.
     pub const ANSWER: u32 = 6;
-    /// Their names, in this order.
-    pub const NAMES: [&str; 7] =
-        ["xlb_any", "xlb_vip", "xlb_reply", "xlb_enter", "xlb_send", "xlb_join", "xlb_answer"];
+    /// Their names, in this order, and the features of which any needs them; those without features are always needed.
+    pub const ALL: [(&str, Features); 7] = [
+        ("xlb_any", Features::NONE),
+        ("xlb_vip", Features::NONE),
+        ("xlb_reply", Features::REPLIES),
+        ("xlb_enter", Features::NONE),
+        ("xlb_send", Features::NONE),
+        ("xlb_join", Features::FULLNAT),
+        ("xlb_answer", Features::NONE),
+    ];
+
+    /// Those that a program with these features goes on in, and their places.
+    pub fn needed(features: Features) -> impl Iterator<Item = (u32, &'static str)> {
+        let is_needed = move |of: Features| of.0 == 0 || features.has_any(of);
+        (0..).zip(ALL).filter(move |(_, (_, of))| is_needed(*of)).map(|(place, (name, _))| (place, name))
+    }
 }
 
 /// Names of the maps in the BPF object.

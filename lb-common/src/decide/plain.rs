@@ -101,7 +101,7 @@ fn plain_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>) -> Option<Plai
 #[inline(always)]
 fn is_strange<T: Tables>(view: &View<'_, T>, source: Address, destination: Address) -> Option<bool> {
     let to = view.services.may_be(destination);
-    let replies = view.can(Features::NAT) || view.can(Features::FULLNAT);
+    let replies = view.tables.features().has_any(Features::REPLIES);
     if to & filter::VIP != 0 {
         return if view.services.may_be(source) & filter::VIP != 0 { None } else { Some(false) };
     }

@@ -15,6 +15,7 @@
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::abi::control::mac_bytes;
+use crate::abi::features::Features;
 use crate::checksum::{self, complement, fold, sum4, sum16};
 use crate::decide::Answer;
 use crate::frame::{EthHdr, Frame};
@@ -66,12 +67,13 @@ pub const fn size(answer: &Answer) -> Size {
     }
 }
 
-/// Writes the answer into a frame of its size.
+/// Writes the answer into a frame of its size, if the loaded program has the `features` for it.
 #[inline(never)]
 #[must_use]
-pub fn write(frame: &mut Frame<'_>, answer: &Answer) -> Option<()> {
+pub fn write(frame: &mut Frame<'_>, features: Features, answer: &Answer) -> Option<()> {
     // The masks are for the verifier, as in `Packet::l3`.
     match *answer {
+        Answer::Arp { .. } | Answer::Neighbor { .. } if !features.has(Features::NEIGHBORS) => None,
         Answer::Arp { l3_offset, mac } => arp(frame, l3_offset & MAX_L3_OFFSET, mac_bytes(mac)),
         Answer::Neighbor { l3_offset, mac } => neighbor(frame, l3_offset & MAX_L3_OFFSET, mac_bytes(mac)),
         Answer::Echo { l3_offset, l4_offset, is_v4 } => {

@@ -12,22 +12,28 @@ pub mod nat;
 
 use crate::abi::backend::{Backend, Mode};
 use crate::abi::connection::Tuple;
+use crate::abi::features::Features;
 use crate::checksum;
 use crate::decide::{Change, End, Forward};
 use crate::frame::Frame;
 
-/// Writes everything that the decision asks for. `PLAIN` says that [`plain`](crate::decide::plain) has decided: what it leaves to
+/// Writes everything that the decision asks for, as far as the loaded program has the `features`. `PLAIN` says that [`plain`](crate::decide::plain) has decided: what it leaves to
 /// others does not stand in the program then. `out` is what the packet is to say in mode `fullnat`.
 #[inline(always)]
 #[must_use]
 pub fn rewrite<const PLAIN: bool>(
     frame: &mut Frame<'_>,
+    features: Features,
     forward: &Forward,
     backend: &Backend,
     out: &Tuple,
 ) -> Option<()> {
     let packet = &forward.packet;
     match forward.mode {
+        Mode::IpipV4 | Mode::IpipV6 if !features.has(Features::IPIP) => None,
+        Mode::GueV4 | Mode::GueV6 if !features.has(Features::GUE) => None,
+        Mode::Nat if !features.has(Features::NAT) => None,
+        Mode::Fullnat if PLAIN || !features.has(Features::FULLNAT) => None,
         Mode::Dsr => {
             l2::rewrite(frame, backend)?;
             decrement(frame, packet.l3(), packet.is_v4)
@@ -40,7 +46,6 @@ pub fn rewrite<const PLAIN: bool>(
             l2::rewrite(frame, backend)?;
             nat::to_backend::<PLAIN>(frame, packet, backend)
         }
-        Mode::Fullnat if PLAIN => None,
         Mode::Fullnat => {
             l2::rewrite(frame, backend)?;
             nat::translate(frame, packet, &change(out))?;

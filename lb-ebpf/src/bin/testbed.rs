@@ -1,8 +1,8 @@
 //! Programs for labs and for the bench; never part of a running balancer.
 //!
-//! `BPF_PROG_TEST_RUN` hands a program the packet that its last run has left behind. So a `bench_ipip`
-//! program first takes off the outer header that the run before has written, and every `bench_` program can step to another of
-//! 2^20 flows, before it runs the production code; the floors undo and step alike, and do as little as can be done.
+//! `BPF_PROG_TEST_RUN` hands a program the packet that its last run has left behind. So every `bench_` program first undoes what
+//! the run before has done, and can step to another of 2^20 flows, before it runs the production code; the floors undo and step
+//! alike, and do as little as can be done.
 //!
 //! `generate` is a packet generator for live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), `drop` the end of their way.
 
@@ -15,7 +15,7 @@ use aya_ebpf::btf_maps::Array;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_head};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
-use lb_common::frame::EthHdr;
+use lb_common::frame::{EthHdr, Frame};
 use lb_common::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type, protocol};
 use lb_ebpf::ingress::{answer, any, carry_out, enter, frame, ingress, join, reply, vip};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
@@ -23,6 +23,21 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 /// Set at load to make every run of a `bench_` program another flow.
 #[unsafe(no_mangle)]
 static VARY_FLOW: u8 = 0;
+
+/// Set at load to what the run before has put in front of the frame, in bytes.
+#[unsafe(no_mangle)]
+static UNDO_HEAD: u8 = 0;
+
+/// Words of a frame that can be undone, from its byte 2 on: all headers.
+const UNDO_WORDS: usize = 19;
+
+/// Set at load to the words that the run before has changed, a bit each.
+#[unsafe(no_mangle)]
+static UNDO: u32 = 0;
+
+/// Set at load to what they were, as bytes on the wire.
+#[unsafe(no_mangle)]
+static ORIGINAL: [u32; UNDO_WORDS] = [0; UNDO_WORDS];
 
 /// How many flows `generate` makes.
 const GENERATED_FLOWS: u64 = 1024;
@@ -159,60 +174,76 @@ fn xlb_send(ctx: XdpContext) -> u32 {
     carry_out(&ctx)
 }
 
-/// Sends the frame back at once, or as another flow.
+/// Sends the frame back.
 #[xdp]
-fn floor_tx(ctx: XdpContext) -> u32 {
-    vary_v4(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
+fn floor_tx_v4(ctx: XdpContext) -> u32 {
+    prepare::<IPV4_LEN>(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// The same with an IPv6 frame.
 #[xdp]
 fn floor_tx_v6(ctx: XdpContext) -> u32 {
-    vary_v6(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
+    prepare::<IPV6_LEN>(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
-/// Parses, grows the head and writes an outer IPv4 header, and nothing else.
+/// Parses, grows the head and writes an outer IPv4 header and, if there is room for it, a UDP header; and nothing else.
 #[xdp]
 fn floor_encap_v4(ctx: XdpContext) -> u32 {
-    unwrap_frame(&ctx, IPV4_LEN, ether_type::IPV4)
-        .and_then(|()| encap_v4(&ctx))
-        .map_or(XDP_ABORTED, |()| XDP_TX)
+    prepare::<IPV4_LEN>(&ctx).and_then(|()| encap_v4(&ctx)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// The same with an outer IPv6 header.
 #[xdp]
 fn floor_encap_v6(ctx: XdpContext) -> u32 {
-    unwrap_frame(&ctx, IPV6_LEN, ether_type::IPV6)
-        .and_then(|()| encap_v6(&ctx))
-        .map_or(XDP_ABORTED, |()| XDP_TX)
+    prepare::<IPV6_LEN>(&ctx).and_then(|()| encap_v6(&ctx)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
-/// Production code on an IPv4 frame; the bench makes every next hop the node itself, so that there is nothing to undo.
+/// Production code on an IPv4 frame.
 #[xdp(frags)]
-fn bench_plain_v4(ctx: XdpContext) -> u32 {
-    vary_v4(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
+fn bench_v4(ctx: XdpContext) -> u32 {
+    prepare::<IPV4_LEN>(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
-/// The same on an IPv6 frame.
+/// Production code on an IPv6 frame.
 #[xdp(frags)]
-fn bench_plain_v6(ctx: XdpContext) -> u32 {
-    vary_v6(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
+fn bench_v6(ctx: XdpContext) -> u32 {
+    prepare::<IPV6_LEN>(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
-/// Production code on an IPv4 frame that comes with an outer header.
-#[xdp(frags)]
-fn bench_ipip_v4(ctx: XdpContext) -> u32 {
-    unwrap_frame(&ctx, IPV4_LEN, ether_type::IPV4)
-        .and_then(|()| vary_v4(&ctx))
-        .map_or(XDP_ABORTED, |()| ingress(&ctx))
+/// What a constant says that is set at load.
+#[inline(always)]
+fn constant<T: Copy>(of: &'static T) -> T {
+    // SAFETY: a static of this object; volatile, so that the value of the loaded object is read and not today's initializer.
+    unsafe { core::ptr::read_volatile(&raw const *of) }
 }
 
-/// Production code on an IPv6 frame that comes with an outer header.
-#[xdp(frags)]
-fn bench_ipip_v6(ctx: XdpContext) -> u32 {
-    unwrap_frame(&ctx, IPV6_LEN, ether_type::IPV6)
-        .and_then(|()| vary_v6(&ctx))
-        .map_or(XDP_ABORTED, |()| ingress(&ctx))
+/// Makes the frame what it was before the last run, or that of the next flow; `IP_LEN` is the length of its IP header.
+#[inline(always)]
+fn prepare<const IP_LEN: usize>(ctx: &XdpContext) -> Option<()> {
+    /// The acknowledged number of a TCP header, or the first data behind a UDP header: no program changes it.
+    const STEP: usize = ETH_LEN + 8;
+    let head = constant(&UNDO_HEAD);
+    if head > 0 {
+        move_head(ctx, i32::from(head))?;
+        *frame(ctx).get_mut::<[u8; 2]>(0)? = [NODE_MAC[0], NODE_MAC[1]];
+    }
+    let mut frame = frame(ctx);
+    let mask = constant(&UNDO);
+    for word in 0..UNDO_WORDS {
+        if mask >> word & 1 != 0 {
+            *frame.get_mut::<[u8; 4]>(2 + 4 * word)? = constant(&ORIGINAL[word]).to_ne_bytes();
+        }
+    }
+    if constant(&VARY_FLOW) != 0 {
+        let step = frame.get_mut::<[u8; 4]>(STEP + IP_LEN)?;
+        let flow = next(u32::from_be_bytes(*step));
+        *step = flow.to_be_bytes();
+        // The last word of the source address.
+        let source =
+            frame.get_mut::<[u8; 4]>(if IP_LEN == IPV4_LEN { ETH_LEN + 12 } else { ETH_LEN + 20 })?;
+        *source = (u32::from_be_bytes(*source) & !0xf_ffff | flow & 0xf_ffff).to_be_bytes();
+    }
+    Some(())
 }
 
 #[inline(always)]
@@ -226,12 +257,7 @@ fn eth_to_node(ether_type: u16) -> EthHdr {
     }
 }
 
-/// Takes the outer header off again.
-#[inline(always)]
-fn unwrap_frame(ctx: &XdpContext, outer_len: usize, ether_type: u16) -> Option<()> {
-    shrink(ctx, outer_len, eth_to_node(ether_type))
-}
-
+/// Takes an outer header off again.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
@@ -250,12 +276,6 @@ fn move_head(ctx: &XdpContext, bytes: i32) -> Option<()> {
     (unsafe { bpf_xdp_adjust_head(ctx.ctx, bytes) } == 0).then_some(())
 }
 
-#[inline(always)]
-fn varies() -> bool {
-    // SAFETY: a static of this object; volatile, so that the value of the loaded object is read and not today's initializer.
-    unsafe { core::ptr::read_volatile(&raw const VARY_FLOW) != 0 }
-}
-
 /// A full-period linear congruential step through the low 20 bits (multiplier 1 mod 4, odd increment): every flow once,
 /// in an order that no cache foresees.
 #[inline(always)]
@@ -263,50 +283,40 @@ fn next(word: u32) -> u32 {
     (word & !0xf_ffff) | (word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) & 0xf_ffff)
 }
 
+/// Writes a UDP header, if what the head has grown by has room for one.
 #[inline(always)]
-fn vary_v4(ctx: &XdpContext) -> Option<()> {
-    if varies() {
-        let mut frame = frame(ctx);
-        let ip = frame.get_mut::<Ipv4Hdr>(ETH_LEN)?;
-        ip.src_addr = next(u32::from_be_bytes(ip.src_addr)).to_be_bytes();
-    }
-    Some(())
-}
-
-#[inline(always)]
-fn vary_v6(ctx: &XdpContext) -> Option<()> {
-    if varies() {
-        let mut frame = frame(ctx);
-        let low = frame.get_mut::<[u8; 4]>(ETH_LEN + 8 + 12)?;
-        *low = next(u32::from_be_bytes(*low)).to_be_bytes();
-    }
+fn encap_udp(frame: &mut Frame<'_>, at: usize, len: u16) -> Option<()> {
+    let [high, low] = len.wrapping_add(8).to_be_bytes();
+    *frame.get_mut::<[u8; 8]>(at)? = [0x80, 1, 0x17, 0xc0, high, low, 0, 0];
     Some(())
 }
 
 #[inline(always)]
 fn encap_v4(ctx: &XdpContext) -> Option<()> {
     let inner = frame(ctx).get::<Ipv4Hdr>(ETH_LEN).copied()?;
-    move_head(ctx, -20)?;
+    let (head, len) = (constant(&UNDO_HEAD), u16::from_be_bytes(inner.tot_len));
+    move_head(ctx, -i32::from(head))?;
     let mut frame = frame(ctx);
     *frame.get_mut::<EthHdr>(0)? = eth_to_node(ether_type::IPV4);
     let outer = frame.get_mut::<Ipv4Hdr>(ETH_LEN)?;
     *outer = inner;
     outer.proto = protocol::IPV4;
-    outer.tot_len = u16::from_be_bytes(inner.tot_len).wrapping_add(20).to_be_bytes();
-    Some(())
+    outer.tot_len = len.wrapping_add(u16::from(head)).to_be_bytes();
+    if usize::from(head) == IPV4_LEN { Some(()) } else { encap_udp(&mut frame, ETH_LEN + IPV4_LEN, len) }
 }
 
 #[inline(always)]
 fn encap_v6(ctx: &XdpContext) -> Option<()> {
     let inner = frame(ctx).get::<Ipv6Hdr>(ETH_LEN).copied()?;
-    move_head(ctx, -40)?;
+    let (head, len) = (constant(&UNDO_HEAD), u16::from_be_bytes(inner.payload_len));
+    move_head(ctx, -i32::from(head))?;
     let mut frame = frame(ctx);
     *frame.get_mut::<EthHdr>(0)? = eth_to_node(ether_type::IPV6);
     let outer = frame.get_mut::<Ipv6Hdr>(ETH_LEN)?;
     *outer = inner;
     outer.next_hdr = protocol::IPV6;
-    outer.payload_len = u16::from_be_bytes(inner.payload_len).wrapping_add(40).to_be_bytes();
-    Some(())
+    outer.payload_len = len.wrapping_add(u16::from(head)).to_be_bytes();
+    if usize::from(head) == IPV6_LEN { Some(()) } else { encap_udp(&mut frame, ETH_LEN + IPV6_LEN, len) }
 }
 
 #[unsafe(no_mangle)]

@@ -131,8 +131,8 @@ impl Kernel {
         Self::load_program(OBJECT, PROGRAM, options, &[])
     }
 
-    /// Loads one program of an object that has the maps of `lb_common::abi`, and the one that it calls; `constants` are bytes that
-    /// it reads as load-time constants.
+    /// Loads one program of an object that has the maps of `lb_common::abi`, and those that it goes on in; `constants` are the
+    /// bytes of what it reads as load-time constants.
     ///
     /// # Errors
     /// See [`Error`].
@@ -140,7 +140,7 @@ impl Kernel {
         object: &[u8],
         program: &str,
         options: &Options,
-        constants: &[(&str, u8)],
+        constants: &[(&str, &[u8])],
     ) -> Result<Self, Error> {
         let shelf =
             Shelf::new().map_err(|error| Error::Load(format!("no file system for its maps: {error}")))?;
@@ -217,31 +217,38 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses: a frame shorter than 14 bytes, for instance.
     pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunResult, Error> {
-        let program = xdp(&mut self.ebpf, &self.program)?;
-        let mut out = vec![0; frame.len() + 256];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            repeat,
-            ..TestRunOptions::default()
-        };
-        let result = program.test_run(options).map_err(load_error)?;
-        out.truncate(result.data_size_out as usize);
-        Ok(TestRunResult { action: result.return_value, frame: out, duration: result.duration })
+        test_run(xdp(&mut self.ebpf, &self.program)?, frame, repeat)
     }
 
-    /// Instructions of the loaded program after the verifier has removed dead branches and inlined map lookups, and the
-    /// instructions that the verifier walked through.
+    /// The program that is attached, and those that it goes on in, as they are loaded.
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub fn size(&mut self) -> Result<(u32, u32), Error> {
-        let info = xdp(&mut self.ebpf, &self.program)?.info().map_err(load_error)?;
-        Ok((
-            info.size_translated().unwrap_or_default() / 8,
-            info.verified_instruction_count().unwrap_or_default(),
-        ))
+    pub fn sizes(&mut self) -> Result<Vec<ProgramSize>, Error> {
+        let mut sizes = Vec::new();
+        for name in std::iter::once(self.program.as_str())
+            .chain(program::needed(self.options.features).map(|(_, name)| name))
+        {
+            let info = xdp(&mut self.ebpf, name)?.info().map_err(load_error)?;
+            sizes.push(ProgramSize {
+                name: name.to_owned(),
+                translated: info.size_translated().unwrap_or_default() / 8,
+                verified: info.verified_instruction_count().unwrap_or_default(),
+            });
+        }
+        Ok(sizes)
     }
+}
+
+/// How large a loaded program is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramSize {
+    /// Its name in the object.
+    pub name: String,
+    /// Instructions after the verifier has removed dead branches and inlined map lookups.
+    pub translated: u32,
+    /// Instructions that the verifier walked through.
+    pub verified: u32,
 }
 
 /// What [`Kernel::test_run`] saw.
@@ -326,12 +333,29 @@ impl Dataplane for Kernel {
     }
 }
 
-/// Loads the program and the one that it calls. Maps that are on the shelf are taken from there, others put there.
+/// Runs a program that is loaded as [`Kernel::test_run`] does.
+///
+/// # Errors
+/// As there.
+pub fn test_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<TestRunResult, Error> {
+    let mut out = vec![0; frame.len() + 256];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        repeat,
+        ..TestRunOptions::default()
+    };
+    let result = program.test_run(options).map_err(load_error)?;
+    out.truncate(result.data_size_out as usize);
+    Ok(TestRunResult { action: result.return_value, frame: out, duration: result.duration })
+}
+
+/// Loads the program and those that it goes on in. Maps that are on the shelf are taken from there, others put there.
 fn load_object(
     object: &[u8],
     program: &str,
     options: &Options,
-    constants: &[(&str, u8)],
+    constants: &[(&str, &[u8])],
     shelf: &Shelf,
 ) -> Result<(Ebpf, ProgramArray<MapData>), Error> {
     let trace_drops = u8::from(options.trace_drops);
@@ -346,14 +370,14 @@ fn load_object(
         .override_global("TRACE_DROPS", &trace_drops, true)
         .override_global("FEATURES", &options.features.0, true);
     for (name, value) in constants {
-        loader.override_global(name, value, true);
+        loader.override_global(name, *value, true);
     }
     for name in map::SHARED {
         loader.map_pin_path(name, shelf.path(name));
     }
     let mut ebpf = loader.load(object)?;
     let mut programs: ProgramArray<MapData> = take(&mut ebpf, map::PROGRAMS)?;
-    for (place, name) in (0..).zip(program::NAMES) {
+    for (place, name) in program::needed(options.features) {
         let one = xdp(&mut ebpf, name)?;
         one.load().map_err(load_error)?;
         programs.set(place, one.fd().map_err(load_error)?, 0)?;

@@ -129,7 +129,8 @@ impl Memory {
                 let Some(node) = self.tables.node() else { return dropped(DropReason::NoBackend, bytes) };
                 let backend = &node.backends[forward.id.index()];
                 bytes.splice(0..0, vec![0; usize::from(forward.mode.overhead_bytes())]);
-                match rewrite::<false>(&mut Frame::from_bytes(&mut bytes), forward, backend, &work.out) {
+                let mut frame = Frame::from_bytes(&mut bytes);
+                match rewrite::<false>(&mut frame, self.features, forward, backend, &work.out) {
                     Some(()) => {
                         (Fate::Send(backend.interface), counters::of_backend(forward.id), (bytes, len))
                     }
@@ -148,7 +149,7 @@ impl Memory {
                     bytes.resize(len, 0);
                 }
                 bytes.splice(0..0, vec![0; usize::from(size.head_bytes)]);
-                match answer::write(&mut Frame::from_bytes(&mut bytes), made) {
+                match answer::write(&mut Frame::from_bytes(&mut bytes), self.features, made) {
                     Some(()) => (Fate::Send(INGRESS), counters::of_answer(made.kind()), (bytes, len)),
                     None => dropped(DropReason::BadLength, bytes),
                 }

@@ -6,15 +6,19 @@
 //! nanoseconds.
 
 pub mod cases;
+pub mod network;
 pub mod report;
+pub mod sizes;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lb_userspace::dataplane::kernel::Kernel;
+use lb_userspace::dataplane::kernel::{Kernel, TestRunResult};
 use serde::Serialize;
 
-use cases::{Case, Floor};
+use cases::Case;
+
+use crate::testbed::Testbed;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -25,23 +29,38 @@ pub struct Effort {
     pub packets: u32,
 }
 
+/// What is timed.
+enum Program {
+    Balancer(Box<Kernel>),
+    Floor(Box<Testbed>),
+}
+
+impl Program {
+    fn test_run(&mut self, frame: &[u8], packets: u32) -> Result<TestRunResult> {
+        match self {
+            Self::Balancer(kernel) => Ok(kernel.test_run(frame, packets)?),
+            Self::Floor(floor) => floor.test_run(frame, packets),
+        }
+    }
+}
+
 /// A program with the frame it is timed with.
 struct Subject {
-    kernel: Kernel,
+    program: Program,
     frame: Vec<u8>,
     action: u32,
     best: Duration,
 }
 
 impl Subject {
-    fn new(kernel: Kernel, frame: Vec<u8>, action: u32) -> Self {
-        Self { kernel, frame, action, best: Duration::MAX }
+    fn new(program: Program, frame: Vec<u8>, action: u32) -> Self {
+        Self { program, frame, action, best: Duration::MAX }
     }
 
     /// One turn. The clock is the kernel's, in whole nanoseconds a packet: a system call's own time holds two RCU grace
     /// periods besides, some milliseconds (`bpf_prog_test_run_xdp`, which enters the program into the XDP dispatcher).
     fn turn(&mut self, packets: u32) -> Result<()> {
-        let result = self.kernel.test_run(&self.frame, packets)?;
+        let result = self.program.test_run(&self.frame, packets)?;
         self.best = self.best.min(result.duration);
         self.frame = result.frame;
         if result.action != self.action {
@@ -74,7 +93,7 @@ pub struct Row {
     pub floor_ns: f64,
     /// The difference.
     pub over_ns: f64,
-    /// Instructions of the loaded program.
+    /// Instructions of the programs as they are loaded, all together.
     pub instructions: u32,
 }
 
@@ -84,21 +103,21 @@ pub struct Row {
 /// # Errors
 /// When a program does not load, or does not do what it is timed for, and those of `found`.
 pub fn costs(effort: Effort, mut found: impl FnMut(String, u32) -> Result<()>) -> Result<()> {
-    let mut cost = |name: String, mut subject: Subject| {
-        for _ in 0..effort.rounds {
-            subject.turn(effort.packets).with_context(|| name.clone())?;
-        }
-        found(name, u32::try_from(subject.best.as_nanos())?)
-    };
-    for floor in Floor::ALL {
-        cost(format!("floor {floor:?}"), floor.subject()?)?;
-    }
+    network::enter()?;
     for case in Case::all() {
         let name = match case.flows {
             1 => case.name.to_owned(),
             flows => format!("{}, {flows} flows", case.name),
         };
-        cost(name, case.subject()?)?;
+        let mut cost = |name: String, subject: Result<Subject>| {
+            let mut subject = subject.with_context(|| name.clone())?;
+            for _ in 0..effort.rounds {
+                subject.turn(effort.packets).with_context(|| name.clone())?;
+            }
+            found(name, u32::try_from(subject.best.as_nanos())?)
+        };
+        cost(format!("floor of {name}"), case.floor_subject())?;
+        cost(name, case.subject())?;
     }
     Ok(())
 }
@@ -108,42 +127,35 @@ pub fn costs(effort: Effort, mut found: impl FnMut(String, u32) -> Result<()>) -
 /// # Errors
 /// When a program does not load, or does not do what it is timed for.
 pub fn run(effort: Effort) -> Result<Vec<Row>> {
-    let mut floors = Floor::ALL
-        .iter()
-        .map(|floor| Ok((*floor, floor.subject()?)))
-        .collect::<Result<Vec<(Floor, Subject)>>>()?;
-    let mut cases = Case::all()
-        .into_iter()
-        .map(|case| {
-            let subject = case.subject()?;
-            Ok((case, subject))
-        })
-        .collect::<Result<Vec<_>>>()?;
+    network::enter()?;
+    let load = |case: Case| {
+        let floor = case.floor_subject().with_context(|| format!("the floor of {}", case.name))?;
+        let subject = case.subject().with_context(|| case.name)?;
+        Ok((case, floor, subject))
+    };
+    let mut cases = Case::all().into_iter().map(load).collect::<Result<Vec<_>>>()?;
     for _ in 0..effort.rounds {
-        for (_, subject) in &mut floors {
-            subject.turn(effort.packets)?;
-        }
-        for (_, subject) in &mut cases {
-            subject.turn(effort.packets)?;
+        for (case, floor, subject) in &mut cases {
+            floor.turn(effort.packets).with_context(|| format!("the floor of {}", case.name))?;
+            subject.turn(effort.packets).with_context(|| case.name)?;
         }
     }
-    let floor_ns = |floor: Floor| {
-        floors.iter().find(|(one, _)| *one == floor).map_or(0.0, |(_, subject)| subject.nanoseconds())
+    cases.into_iter().map(|(case, floor, subject)| row(case, &floor, subject)).collect()
+}
+
+fn row(case: Case, floor: &Subject, subject: Subject) -> Result<Row> {
+    let (ns, floor_ns) = (subject.nanoseconds(), floor.nanoseconds());
+    let instructions = match subject.program {
+        Program::Balancer(mut kernel) => kernel.sizes()?.iter().map(|size| size.translated).sum(),
+        Program::Floor(_) => 0,
     };
-    cases
-        .into_iter()
-        .map(|(case, mut subject)| {
-            let ns = subject.nanoseconds();
-            let floor_ns = floor_ns(case.floor);
-            Ok(Row {
-                case: case.name,
-                flows: case.flows,
-                ns: ns.round(),
-                floor: case.floor.name(),
-                floor_ns: floor_ns.round(),
-                over_ns: (ns - floor_ns).round(),
-                instructions: subject.kernel.size()?.0,
-            })
-        })
-        .collect()
+    Ok(Row {
+        case: case.name,
+        flows: case.flows,
+        ns: ns.round(),
+        floor: case.floor.name(),
+        floor_ns: floor_ns.round(),
+        over_ns: (ns - floor_ns).round(),
+        instructions,
+    })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use xlb_tests::bench::report::Report;
-use xlb_tests::bench::{Effort, cases, run};
+use xlb_tests::bench::{Effort, cases, run, sizes};
 use xlb_tests::requirement;
 
 /// Times the data plane per packet, against programs that do as little as can be done.
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     let effort = Effort { rounds: arguments.rounds, packets: arguments.packets };
     eprintln!("{} rounds of {} packets for each program", effort.rounds, effort.packets);
     let rows = run(effort)?;
-    let report = Report::new(rows, cases::table_time(TABLE_ROUNDS)?);
+    let report = Report::new(rows, sizes::configurations()?, cases::table_time(TABLE_ROUNDS)?);
     print!("{}", report.table());
     if let Some(path) = arguments.json {
         let json = serde_json::to_string_pretty(&report)?;

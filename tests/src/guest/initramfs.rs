@@ -80,7 +80,7 @@ pub(super) fn pack(contents: &Contents, kernel: &Kernel, job: Job) -> Result<Vec
         let file = on_host(path).with_context(|| format!("{path} is not there (Debian: {package})"))?;
         add_program(&mut files, path, &file)?;
     }
-    let testbed = crate::testbed_object();
+    let testbed = crate::testbed::path();
     let object = fs::read(&testbed).with_context(|| format!("cannot read {}", testbed.display()))?;
     files.insert(format!("{BPF_DIR}/testbed"), object);
     for (path, text) in ACCOUNTS {

@@ -50,17 +50,18 @@ fn judge(release: &str, lines: &[Line]) -> Verdict {
     if !programs.is_empty() {
         let _ = writeln!(
             verdict.text,
-            "{:<28} {:<24} {:>8} {:>10}   RESULT",
+            "{:<28} {:<26} {:>8} {:>10}   RESULT",
             "KERNEL", "PROGRAM", "VERIFIED", "TRANSLATED"
         );
     }
     for Program { name, verified, translated, attached } in programs {
         verdict.passed += 1;
-        let _ = writeln!(
-            verdict.text,
-            "{release:<28} {name:<24} {verified:>8} {translated:>10}   native on {}",
-            attached.join(", ")
-        );
+        let how = if attached.is_empty() {
+            "by tail call".to_owned()
+        } else {
+            format!("native on {}", attached.join(", "))
+        };
+        let _ = writeln!(verdict.text, "{release:<28} {name:<26} {verified:>8} {translated:>10}   {how}");
     }
     let (mut rows, mut others) = (0_usize, Vec::new());
     for line in lines {
@@ -115,7 +116,7 @@ mod tests {
         assert_eq!(
             lines[1..],
             [
-                "6.1.0                        xlb                           644        420   native on veth",
+                "6.1.0                        xlb                             644        420   native on veth",
                 "6.1.0: FAILED: row ipip: got nothing",
                 "6.1.0: 1 golden rows as expected",
                 "6.1.0: lab dsr: as expected",

@@ -89,7 +89,7 @@ pub struct Program {
     pub verified: u32,
     /// Instructions of the program that it left.
     pub translated: u32,
-    /// Kinds of interface that it was attached to natively.
+    /// Kinds of interface that it was attached to natively; none for one that is reached by tail calls.
     pub attached: Vec<String>,
 }
 

@@ -177,7 +177,7 @@ pub fn can_run() -> Result<()> {
         "the lab needs root to create network namespaces: run it with sudo"
     );
     web::installed()?;
-    let testbed = crate::testbed_object();
+    let testbed = crate::testbed::path();
     ensure!(testbed.exists(), "{} is not there: `cargo xtask build` makes it", testbed.display());
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) struct Testbed(Ebpf);
 
 impl Testbed {
     pub(super) fn load() -> Result<Self> {
-        let file = crate::testbed_object();
+        let file = crate::testbed::path();
         let object = Ebpf::load_file(&file)
             .with_context(|| format!("cannot load {}: `cargo xtask build` makes it", file.display()))?;
         Ok(Self(object))

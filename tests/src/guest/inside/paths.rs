@@ -103,7 +103,7 @@ fn lay_cables() -> Result<()> {
 
 /// Attaches a program of the testbed for as long as what is returned lives.
 fn attach(program: &str, interface: &str) -> Result<Ebpf> {
-    let mut testbed = Ebpf::load_file(crate::testbed_object())?;
+    let mut testbed = Ebpf::load_file(crate::testbed::path())?;
     let xdp = xdp(&mut testbed, program)?;
     xdp.load()?;
     xdp.attach(interface, AyaMode::Driver)
@@ -130,7 +130,7 @@ impl Generator {
         let frame = to_node(&packet);
         let mut testbed = EbpfLoader::new()
             .override_global("TEMPLATE", &frame[..TEMPLATE_BYTES], true)
-            .load_file(crate::testbed_object())?;
+            .load_file(crate::testbed::path())?;
         xdp(&mut testbed, GENERATE)?.load()?;
         Ok(Self { testbed, frame })
     }
