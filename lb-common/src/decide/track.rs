@@ -63,10 +63,12 @@ fn remembered<T: Tables>(
     // UDP has no SYN: where every flow is remembered, one that is not begins.
     let begins = packet.begins || full && packet.protocol == protocol::UDP;
     let current = slot.current();
-    let owner = owner(view, service, slot, packet.flow_hash).filter(|id| view.is_alive(*id));
+    let known = owner(view, service, slot, packet.flow_hash);
+    let owner = known.filter(|id| view.is_alive(*id));
     // Where everybody is drained, nothing begins.
     let id = if begins { current } else { owner.or(current) }?;
-    let moves = owner.is_some() && owner != current;
+    // Also where the owner is dead or there was none: it does not go with the next change of `current`.
+    let moves = slot.is_tracked() && known != current;
     let task = if full || moves { Task::Remember } else { Task::Nothing };
     let new = FlowEntry::new(packet.flow_hash, id, false, now);
     let memory = Memory { task, set, new, evict: begins, otherwise: owner, ..Memory::NOTHING };

@@ -22,17 +22,19 @@ pub(super) struct State {
     pub(super) slot: Slot,
     /// Second at which the slot got its owner; means nothing in a settled slot.
     pub(super) since: u64,
+    /// Whether unknown flows are those of the table before, which had another size: the slot has no owner of its own then.
+    follows_old_table: bool,
 }
 
 impl State {
     /// A slot that nobody has used yet.
     pub(super) fn new(current: Option<BackendId>) -> Self {
-        Self { slot: settled(current), since: 0 }
+        Self { slot: settled(current), since: 0, follows_old_table: false }
     }
 
     /// A slot of a table of another size than the one before, whose flows it takes over.
     pub(super) fn after_old_table(current: Option<BackendId>, now: u64) -> Self {
-        Self { slot: Slot::tracked(current, None), since: now }
+        Self { slot: Slot::tracked(current, None), since: now, follows_old_table: true }
     }
 
     /// The same slot without a backend that is dead or gone: its flows count as unknown, and are `current`'s.
@@ -40,10 +42,7 @@ impl State {
     pub(super) fn without(self, is_dead: impl Fn(BackendId) -> bool) -> Self {
         match (self.slot.is_tracked(), self.slot.owner()) {
             (true, Some(owner)) if is_dead(owner) => {
-                let current = self.slot.current().filter(|id| !is_dead(*id));
-                // Nothing is left to learn; who is remembered elsewhere still has to go.
-                let slot = current.map_or(Slot::EMPTY, |id| Slot::tracked(Some(id), Some(id)));
-                Self { slot, ..self }
+                Self { slot: learned(self.slot.current().filter(|id| !is_dead(*id))), ..self }
             }
             (true | false, _) => self,
         }
@@ -60,26 +59,26 @@ impl State {
         now: u64,
     ) -> Self {
         let (slot, current) = (self.slot, self.slot.current());
+        let new = |slot| Self { slot, since: now, follows_old_table: false };
         if !adaptive {
-            return Self { slot: settled(to), since: now };
+            return new(settled(to));
         }
         if !slot.is_tracked() {
             return match current {
-                Some(id) if Some(id) != to && !is_dead(id) => {
-                    Self { slot: Slot::tracked(to, Some(id)), since: now }
-                }
-                Some(_) | None => Self { slot: settled(to), since: now },
+                Some(id) if Some(id) != to && !is_dead(id) => new(Slot::tracked(to, Some(id))),
+                Some(_) | None => new(settled(to)),
             };
         }
         match slot.owner() {
-            Some(owner) if is_dead(owner) => {
-                // The owner's flows are gone. Those of `current` were remembered.
-                Self { slot: to.map_or(Slot::EMPTY, |id| Slot::tracked(Some(id), Some(id))), since: now }
-            }
+            // The owner's flows are gone. Those of `current` were remembered.
+            Some(owner) if is_dead(owner) => new(learned(to)),
+            None if !self.follows_old_table => new(learned(to)),
             owner => {
-                // Where the owner was `current` itself nothing was remembered: learning begins now.
-                let since = if owner == current && to != current { now } else { self.since };
-                Self { slot: Slot::tracked(to, owner), since }
+                // Where the owner was `current` itself, as it can be for some flows of an older table, nothing was remembered:
+                // learning begins now.
+                let begins = owner.is_none() || owner == current;
+                let since = if begins && to != current { now } else { self.since };
+                Self { slot: Slot::tracked(to, owner), since, ..self }
             }
         }
     }
@@ -97,9 +96,10 @@ impl State {
         match current {
             _ if !learned => self,
             None if busy => self,
-            None => Self { slot: Slot::EMPTY, ..self },
-            Some(id) if busy => Self { slot: Slot::tracked(Some(id), Some(id)), ..self },
-            Some(id) => Self { slot: Slot::settled(id), ..self },
+            Some(id) if busy => {
+                Self { slot: Slot::tracked(Some(id), Some(id)), follows_old_table: false, ..self }
+            }
+            _ => Self { slot: settled(current), follows_old_table: false, ..self },
         }
     }
 
@@ -116,14 +116,19 @@ impl State {
     }
 
     /// Whether unknown flows are those of the table before.
-    pub(super) fn follows_old_table(self) -> bool {
-        self.slot.is_tracked() && self.slot.owner().is_none()
+    pub(super) const fn follows_old_table(self) -> bool {
+        self.follows_old_table
     }
 
     /// Whether a packet could be sent to `id` because of this slot.
     pub(super) fn names(self, id: BackendId) -> bool {
         self.slot.current() == Some(id) || self.slot.owner() == Some(id)
     }
+}
+
+/// A slot without unknown flows: nothing is left to learn, and who is remembered elsewhere still has to go.
+fn learned(current: Option<BackendId>) -> Slot {
+    Slot::tracked(current, current)
 }
 
 fn settled(current: Option<BackendId>) -> Slot {
@@ -157,7 +162,7 @@ mod tests {
     #[test]
     fn a_second_change_keeps_owner_and_clock() {
         let slot = State::new(id(1)).change(id(2), true, nobody, 100).change(id(3), true, nobody, 130);
-        assert_eq!(slot, State { slot: Slot::tracked(id(3), id(1)), since: 100 });
+        assert_eq!((slot.slot, slot.since), (Slot::tracked(id(3), id(1)), 100));
         let back = slot.change(id(1), true, nobody, 140);
         assert_eq!(back.slot, Slot::tracked(id(1), id(1)));
     }
@@ -166,7 +171,7 @@ mod tests {
     fn a_change_after_learning_begins_anew() {
         let learned = State::new(id(1)).change(id(2), true, nobody, 100).settle(10, 0, true, 120);
         let again = learned.change(id(3), true, nobody, 130);
-        assert_eq!(again, State { slot: Slot::tracked(id(3), id(2)), since: 130 });
+        assert_eq!((again.slot, again.since), (Slot::tracked(id(3), id(2)), 130));
     }
 
     #[test]
@@ -176,7 +181,26 @@ mod tests {
         let tracked = State::new(id(1)).change(id(2), true, nobody, 5);
         assert_eq!(tracked.change(id(3), true, dead, 6).slot, Slot::tracked(id(3), id(3)));
         assert_eq!(tracked.without(dead).slot, Slot::tracked(id(2), id(2)));
-        assert_eq!(tracked.change(None, true, dead, 6).slot, Slot::EMPTY);
+        // Flows that are remembered elsewhere are still looked up.
+        let nobody_left = tracked.change(None, true, dead, 6);
+        assert_eq!(nobody_left.slot, Slot::tracked(None, None));
+        assert_eq!(nobody_left.change(id(3), true, nobody, 7).slot, Slot::tracked(id(3), id(3)));
+        assert_eq!(nobody_left.settle(10, 0, false, 17).slot, Slot::EMPTY);
+    }
+
+    #[test]
+    fn another_table_is_followed_until_everybody_has_been_seen_since_the_last_change() {
+        let slot = State::after_old_table(id(1), 100);
+        assert!(slot.follows_old_table());
+        let changed = slot.change(id(2), true, nobody, 130);
+        assert_eq!((changed.slot, changed.since), (Slot::tracked(id(2), None), 130));
+        assert_eq!(
+            changed.settle(60, 0, false, 161),
+            changed,
+            "flows begun at the first one may still be unknown"
+        );
+        let settled = changed.settle(60, 0, false, 191);
+        assert_eq!((settled.slot, settled.follows_old_table()), (Slot::settled(id(2).unwrap()), false));
     }
 
     #[test]
