@@ -55,9 +55,20 @@ pub trait State: Tables {
 #[inline(always)]
 pub fn see<S: State>(state: &S, memory: &Memory) {
     if memory.task == Task::Seen {
-        // Should it have changed meanwhile, somebody else has seen the flow.
-        let _ = state.swap_flow(memory.set, memory.way, memory.old, memory.new);
+        let _ = renew_flow(state, memory.set, memory.old, memory.new);
     }
+}
+
+/// Should the entry have changed meanwhile, somebody else has seen the flow.
+#[inline(never)]
+fn renew_flow<S: State>(state: &S, set: u32, old: FlowEntry, new: FlowEntry) -> bool {
+    let Some(entries) = state.flows(set) else { return false };
+    for (way, entry) in (0..).zip(&entries.0) {
+        if *entry == old {
+            return state.swap_flow(set, way, old, new);
+        }
+    }
+    false
 }
 
 /// Enters a flow.

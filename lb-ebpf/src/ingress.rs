@@ -16,7 +16,7 @@ use lb_common::abi::counters;
 use lb_common::abi::features::Features;
 use lb_common::abi::program;
 use lb_common::commit::{self, commit, has_connection};
-use lb_common::decide::{self, Answer, Course, Decision, Forward, Plain, Tables, Work, plain};
+use lb_common::decide::{self, Answer, Course, Decision, Done, Forward, Tables, Work, plain};
 use lb_common::frame::Frame;
 use lb_common::reason::{DropReason, PassReason};
 use lb_common::rewrite::{answer as answers, rewrite};
@@ -51,18 +51,35 @@ pub fn ingress(ctx: &XdpContext) -> u32 {
     if !features().has(Features::CAPTURE) {
         let frame = frame(ctx);
         let bytes = frame.len_bytes() as u64;
-        match plain(&frame, &tables) {
-            Plain::Forward(forward, backend) => {
-                if !features().has(Features::DRY_RUN) {
-                    commit::see(&tables, &forward.memory);
-                }
-                return send::<true>(ctx, &forward, backend, &NO_TUPLE, bytes);
-            }
-            Plain::Pass(reason) => return pass(reason, bytes),
-            Plain::Other => {}
+        if let Some(action) = plain(&frame, &tables, CarriedOut { ctx, tables: &tables, bytes }) {
+            return action;
         }
     }
     go_on(ctx, program::ANY)
+}
+
+/// Does what was decided about a common packet, and tells the XDP action.
+struct CarriedOut<'c> {
+    ctx: &'c XdpContext,
+    tables: &'c KernelTables<'c>,
+    bytes: u64,
+}
+
+impl<'c> Done<'c> for CarriedOut<'c> {
+    type Result = u32;
+
+    #[inline(always)]
+    fn forward(self, forward: Forward, backend: &'c Backend) -> u32 {
+        if !features().has(Features::DRY_RUN) {
+            commit::see(self.tables, &forward.memory);
+        }
+        send::<true>(self.ctx, &forward, backend, &NO_TUPLE, self.bytes)
+    }
+
+    #[inline(always)]
+    fn pass(self, reason: PassReason) -> u32 {
+        pass(reason, self.bytes)
+    }
 }
 
 /// What the program returns for any packet; goes on in [`vip`] or [`reply`] with those that are anybody's business here.

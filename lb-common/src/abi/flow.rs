@@ -104,6 +104,27 @@ pub struct FlowSet(pub [FlowEntry; WAYS]);
 
 const _: () = assert!(size_of::<FlowSet>() == 64);
 
+impl FlowSet {
+    /// The entry of a hash; a vacant one where there is none.
+    ///
+    /// A function of its own, and without the place where it stands: a verifier that knew the place would walk through all that
+    /// follows once for each.
+    #[inline(never)]
+    #[must_use]
+    pub fn find(&self, hash: u64) -> FlowEntry {
+        let mut way = 0;
+        while way < WAYS {
+            let entry = self.0[way];
+            // A vacant entry has the tag of a hash whose high half is 0.
+            if (entry.0 ^ hash) >> 32 == 0 && entry.backend().is_some() {
+                return entry;
+            }
+            way += 1;
+        }
+        FlowEntry::VACANT
+    }
+}
+
 /// Which set a flow belongs to.
 #[inline(always)]
 #[must_use]

@@ -7,7 +7,7 @@ use super::{
 use crate::abi::backend::{Backend, BackendId, Mode};
 use crate::abi::connection::{LimitKey, ListKey, list};
 use crate::abi::features::Features;
-use crate::abi::flow::{WAYS, set_of};
+use crate::abi::flow::set_of;
 use crate::abi::service::{Address, Endpoint, ServiceEntry, filter, service_flags};
 use crate::frame::{EthHdr, Frame};
 use crate::hash;
@@ -331,15 +331,8 @@ fn fragment_backend<T: Tables>(view: &View<'_, T>, network: &Network, id: u32) -
     let hash = fragment_hash(view, network, id);
     let now = fragment_now(view.tables);
     let entries = view.tables.fragments(set_of(hash, view.node.control.fragment_set_mask))?;
-    let mut way = 0;
-    while way < WAYS {
-        let entry = entries.0[way];
-        if (entry.0 ^ hash) >> 32 == 0 && entry.idle_seconds(now) <= FRAGMENT_SECONDS {
-            return entry.backend();
-        }
-        way += 1;
-    }
-    None
+    let entry = entries.find(hash);
+    if entry.idle_seconds(now) <= FRAGMENT_SECONDS { entry.backend() } else { None }
 }
 
 /// Last 16 bits of the second that it is, for the age of fragments.

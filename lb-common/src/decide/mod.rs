@@ -16,7 +16,7 @@ mod quic;
 mod track;
 
 pub use any::{FRAGMENT_SECONDS, any, fragment_now, reply, vip};
-pub use plain::{Plain, plain};
+pub use plain::{Done, plain};
 
 use crate::abi::backend::{Backend, BackendId, Mode, backend_flags};
 use crate::abi::connection::{Connection, LimitKey, ListKey, NO_TUPLE, ServerKey, Tuple};
@@ -205,8 +205,6 @@ pub struct Memory {
     pub task: Task,
     /// The set of the flow.
     pub set: u32,
-    /// Its place there, if it was seen.
-    pub way: u32,
     /// What stands there, if it was seen.
     pub old: FlowEntry,
     /// What is to stand there.
@@ -233,7 +231,6 @@ impl Memory {
     pub const NOTHING: Self = Self {
         task: Task::Nothing,
         set: 0,
-        way: 0,
         old: FlowEntry::VACANT,
         new: FlowEntry::VACANT,
         evict: false,
@@ -394,10 +391,9 @@ impl<'t, T: Tables> View<'t, T> {
 /// Decides about one frame.
 pub fn decide<T: Tables>(frame: &Frame<'_>, tables: &T) -> Work {
     let mut work = Work::NEW;
-    match plain(frame, tables) {
-        Plain::Forward(forward, _) => work.decision = Decision::Forward(forward),
-        Plain::Pass(reason) => work.decision = Decision::Pass(reason),
-        Plain::Other => {
+    match plain(frame, tables, Decided) {
+        Some(decision) => work.decision = decision,
+        None => {
             let _ = match any(frame, tables, &mut work) {
                 Course::Vip => vip(frame, tables, &mut work),
                 Course::Reply => reply(frame, tables, &mut work),
@@ -406,6 +402,21 @@ pub fn decide<T: Tables>(frame: &Frame<'_>, tables: &T) -> Work {
         }
     }
     work
+}
+
+/// Does nothing but tell the decision.
+struct Decided;
+
+impl Done<'_> for Decided {
+    type Result = Decision;
+
+    fn forward(self, forward: Forward, _backend: &Backend) -> Decision {
+        Decision::Forward(forward)
+    }
+
+    fn pass(self, reason: PassReason) -> Decision {
+        Decision::Pass(reason)
+    }
 }
 
 /// Whose a frame is by its destination MAC.

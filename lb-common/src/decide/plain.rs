@@ -13,42 +13,42 @@ use crate::hash::{flow_v4, flow_v6};
 use crate::parse::{self, ETH_LEN, IPV4_LEN, IPV6_LEN, Transport, ether_type};
 use crate::reason::PassReason;
 
-/// What is known after the look at the common case.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plain<'t> {
+/// What is done about a common packet, where it is known. What is done is not handed back to be done: a result that holds
+/// everything would be put together on every way out, and a verifier does not let what is not there be copied.
+pub trait Done<'t> {
+    /// What is told of it.
+    type Result;
+
     /// To a backend, whose entry this is.
-    Forward(Forward, &'t Backend),
+    fn forward(self, forward: Forward, backend: &'t Backend) -> Self::Result;
+
     /// On to the kernel's stack.
-    Pass(PassReason),
-    /// It takes a closer look.
-    Other,
+    fn pass(self, reason: PassReason) -> Self::Result;
 }
 
-/// Decides about a common frame.
+/// Decides about a common frame; `None` for one that takes a closer look.
 #[inline(always)]
-pub fn plain<'t, T: Tables>(frame: &Frame<'_>, tables: &'t T) -> Plain<'t> {
-    let Some(view) = View::of(tables) else { return Plain::Pass(PassReason::NotConfigured) };
-    let Some(eth) = frame.get::<EthHdr>(0) else { return Plain::Pass(PassReason::Truncated) };
+pub fn plain<'t, T: Tables, D: Done<'t>>(frame: &Frame<'_>, tables: &'t T, done: D) -> Option<D::Result> {
+    let Some(view) = View::of(tables) else { return Some(done.pass(PassReason::NotConfigured)) };
+    let Some(eth) = frame.get::<EthHdr>(0) else { return Some(done.pass(PassReason::Truncated)) };
     match addressee(&view.node.control, eth) {
         Addressee::Node => {}
-        Addressee::Group => return Plain::Other,
-        Addressee::Stranger => return Plain::Pass(PassReason::OtherMac),
+        Addressee::Group => return None,
+        Addressee::Stranger => return Some(done.pass(PassReason::OtherMac)),
     }
-    let decided = match parse::ether_type(eth.ether_type) {
-        ether_type::IPV4 => plain_v4(frame, &view),
-        ether_type::IPV6 => plain_v6(frame, &view),
+    match parse::ether_type(eth.ether_type) {
+        ether_type::IPV4 => plain_v4(frame, &view, done),
+        ether_type::IPV6 => plain_v6(frame, &view, done),
         _ => None,
-    };
-    decided.unwrap_or(Plain::Other)
+    }
 }
 
 #[inline(always)]
-fn plain_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>) -> Option<Plain<'t>> {
+fn plain_v4<'t, T: Tables, D: Done<'t>>(frame: &Frame<'_>, view: &View<'t, T>, done: D) -> Option<D::Result> {
     let ip = parse::plain_v4(frame)?;
     let (source, destination) = (Address::v4(ip.src_addr), Address::v4(ip.dst_addr));
     if is_strange(view, source, destination)? {
-        return Some(Plain::Pass(PassReason::NotVip));
+        return Some(done.pass(PassReason::NotVip));
     }
     let (length_bytes, transport) = parse::plain_transport_v4(frame, ip)?;
     let service = service_of(view, destination, &transport)?;
@@ -67,15 +67,15 @@ fn plain_v4<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>) -> Option<Plai
         flow_hash: flow_v4(key, ip.src_addr, ip.dst_addr, transport.ports, transport.protocol),
         begins: transport.is_syn(),
     };
-    forward(view, service, packet)
+    forward(view, service, packet, done)
 }
 
 #[inline(always)]
-fn plain_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>) -> Option<Plain<'t>> {
+fn plain_v6<'t, T: Tables, D: Done<'t>>(frame: &Frame<'_>, view: &View<'t, T>, done: D) -> Option<D::Result> {
     let ip = parse::plain_v6(frame)?;
     let (source, destination) = (Address::v6(&ip.src_addr), Address::v6(&ip.dst_addr));
     if is_strange(view, source, destination)? {
-        return Some(Plain::Pass(PassReason::NotVip));
+        return Some(done.pass(PassReason::NotVip));
     }
     let (length_bytes, transport) = parse::plain_transport_v6(frame, ip)?;
     let service = service_of(view, destination, &transport)?;
@@ -94,7 +94,7 @@ fn plain_v6<'t, T: Tables>(frame: &Frame<'_>, view: &View<'t, T>) -> Option<Plai
         flow_hash: flow_v6(key, &ip.src_addr, &ip.dst_addr, transport.ports, transport.protocol),
         begins: transport.is_syn(),
     };
-    forward(view, service, packet)
+    forward(view, service, packet, done)
 }
 
 /// Whether neither address is ours by the filter; `None` where that takes a closer look: a reply, or a source that is a VIP.
@@ -124,11 +124,12 @@ fn service_of<'t, T: Tables>(
 }
 
 #[inline(always)]
-fn forward<'t, T: Tables>(
+fn forward<'t, T: Tables, D: Done<'t>>(
     view: &View<'t, T>,
     service: &ServiceEntry,
     mut packet: Packet,
-) -> Option<Plain<'t>> {
+    done: D,
+) -> Option<D::Result> {
     let aim = track::aim(view, service, &packet)?;
     // Finding a place for a flow is a long way to walk for the verifier, and rare.
     if aim.memory.task == Task::Remember {
@@ -145,5 +146,5 @@ fn forward<'t, T: Tables>(
     }
     packet.begins = aim.begins;
     let (slots_base, id, memory) = (service.slots_base, aim.id, aim.memory);
-    Some(Plain::Forward(Forward { slots_base, id, mode, packet, memory, entries: Entries::NONE }, backend))
+    Some(done.forward(Forward { slots_base, id, mode, packet, memory, entries: Entries::NONE }, backend))
 }

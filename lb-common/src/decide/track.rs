@@ -13,7 +13,7 @@
 use super::{Memory, Packet, Tables, Task, View};
 use crate::abi::backend::BackendId;
 use crate::abi::features::Features;
-use crate::abi::flow::{FlowEntry, WAYS, set_of};
+use crate::abi::flow::{FlowEntry, set_of};
 use crate::abi::service::{ServiceEntry, service_flags};
 use crate::abi::slot::Slot;
 use crate::hash::slot_of;
@@ -50,13 +50,13 @@ fn remembered<T: Tables>(
     let control = &view.node.control;
     let now = (control.tick_seconds & 0xffff) as u16;
     let set = set_of(packet.flow_hash, control.flow_set_mask);
-    if let Some((way, old)) = find(view, set, packet.flow_hash)
-        && let Some(id) = old.backend()
+    let old = view.tables.flows(set).map_or(FlowEntry::VACANT, |entries| entries.find(packet.flow_hash));
+    if let Some(id) = old.backend()
         && view.is_alive(id)
     {
         let new = old.seen(!packet.begins, now);
         let task = if new == old { Task::Nothing } else { Task::Seen };
-        let memory = Memory { task, set, way, old, new, ..Memory::NOTHING };
+        let memory = Memory { task, set, old, new, ..Memory::NOTHING };
         return Some(Aim { id, memory, begins: false });
     }
     let full = service.has(service_flags::FULL);
@@ -86,21 +86,4 @@ fn owner<T: Tables>(view: &View<'_, T>, service: &ServiceEntry, slot: Slot, hash
     }
     let old = view.tables.slot(service.old_base.wrapping_add(slot_of(hash, service.old_len)))?;
     if old.is_tracked() { old.owner() } else { old.current() }
-}
-
-/// The remembered entry of a hash, and its place in the set.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a set has eight ways")]
-pub(super) fn find<T: Tables>(view: &View<'_, T>, set: u32, hash: u64) -> Option<(u32, FlowEntry)> {
-    let entries = view.tables.flows(set)?;
-    let mut way = 0;
-    while way < WAYS {
-        let entry = entries.0[way];
-        // A vacant entry has the tag of a hash whose high half is 0.
-        if (entry.0 ^ hash) >> 32 == 0 && entry.backend().is_some() {
-            return Some((way as u32, entry));
-        }
-        way += 1;
-    }
-    None
 }
