@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::network::{VIP4, VIP6, web_address};
+use super::network::{VIP4, VIP6, WEB_PORT, pool_address, web_address};
 
 /// Quick, so that tests are.
 const CHECK: &str = r#"
@@ -25,6 +25,17 @@ pub enum Mode {
     Dsr,
     /// In an outer header.
     Ipip,
+    /// With the web's address and another port; it answers through the balancer.
+    Nat,
+    /// The same, and with an address of the balancer's as source.
+    Fullnat,
+}
+
+impl Mode {
+    /// Whether the destination of a packet stays the VIP.
+    pub(super) const fn keeps_vip(self) -> bool {
+        matches!(self, Self::Dsr | Self::Ipip)
+    }
 }
 
 /// One service `web` on port 80 with backends `web1`, `web2` and so on.
@@ -74,6 +85,8 @@ impl Config {
         let mode = match self.mode {
             Mode::Dsr => "dsr",
             Mode::Ipip => "ipip",
+            Mode::Nat => "nat",
+            Mode::Fullnat => "fullnat",
         };
         let mut text = format!(
             r#"[node]
@@ -93,6 +106,10 @@ idle_timeout = "{}"
             self.vip(),
             self.idle_timeout
         );
+        if self.mode == Mode::Fullnat {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "source_addresses = [\"{}\"]", pool_address(self.ipv6));
+        }
         if self.check {
             text.push_str(CHECK);
         }
@@ -103,6 +120,9 @@ idle_timeout = "{}"
                 text,
                 "\n[[service.backend]]\nname = \"web{number}\"\naddress = \"{address}\"\nweight = {weight}\n"
             );
+            if !self.mode.keeps_vip() {
+                let _ = writeln!(text, "port = {WEB_PORT}");
+            }
         }
         text
     }

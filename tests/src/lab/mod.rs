@@ -68,7 +68,7 @@ impl Lab {
         leftovers::remove_dead();
         let directory = Directory::create()?;
         let network::Network { client, lb, webs: namespaces, switch } =
-            network::Network::create(&directory.name, webs)?;
+            network::Network::create(&directory.name, webs, mode)?;
         let mut testbed = xdp::Testbed::load()?;
         testbed.attach("pass", &switch, "lb")?;
         let blob = blob();

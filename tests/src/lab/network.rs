@@ -17,15 +17,20 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::netns::Netns;
+use super::{config::Mode, netns::Netns};
 
 /// The address of the services, IPv4.
 pub const VIP4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 /// The address of the services, IPv6.
 pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
 
+/// Where web servers listen besides port 80.
+pub(super) const WEB_PORT: u16 = 8080;
+
 /// Last byte of the balancer's addresses.
 const LB: u8 = 2;
+/// Last byte of those that its packets have as source where they have one of their own.
+const POOL: u8 = 100;
 /// Last byte of the client's.
 const CLIENT: u8 = 1;
 
@@ -41,6 +46,12 @@ pub fn web_address(number: u8, ipv6: bool) -> IpAddr {
         false => IpAddr::V4(v4(20 + number)),
         true => IpAddr::V6(v6(20 + number)),
     }
+}
+
+/// The balancer's address that packets of mode `fullnat` come from.
+#[must_use]
+pub(super) fn pool_address(ipv6: bool) -> IpAddr {
+    if ipv6 { v6(POOL).into() } else { v4(POOL).into() }
 }
 
 fn v4(host: u8) -> Ipv4Addr {
@@ -64,7 +75,7 @@ pub(super) struct Network {
 
 impl Network {
     /// Lays the cables of `webs` web servers, a client and a balancer.
-    pub(super) fn create(lab: &str, webs: u8) -> Result<Self> {
+    pub(super) fn create(lab: &str, webs: u8, mode: Mode) -> Result<Self> {
         let node = |name: &str| Netns::create(format!("{lab}-{name}"));
         let network = Self {
             switch: node("switch")?,
@@ -75,9 +86,14 @@ impl Network {
         network.set_kernel()?;
         network.plug_in()?;
         configure(&network.client, CLIENT, CLIENT_MTU, &routes_to_vips())?;
-        configure(&network.lb, LB, MTU, "")?;
+        configure(&network.lb, LB, MTU, &pool())?;
+        let more = match mode {
+            Mode::Dsr | Mode::Ipip => vips_on_loopback(),
+            Mode::Nat => routes_to_client(),
+            Mode::Fullnat => String::new(),
+        };
         for (web, number) in network.webs.iter().zip(1..) {
-            configure(web, 20 + number, MTU, &vips_on_loopback())?;
+            configure(web, 20 + number, MTU, &more)?;
         }
         Ok(network)
     }
@@ -100,6 +116,8 @@ impl Network {
                 ("net/ipv4/conf/default/rp_filter", "0"),
             ])?;
         }
+        // A router, as modes need one that translate.
+        self.lb.sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         // Connections by the thousand from one address.
         self.client.sysctl(&[("net/ipv4/ip_local_port_range", "1024 65535")])?;
         for web in &self.webs {
@@ -150,6 +168,19 @@ fn routes_to_vips() -> String {
 
 fn vips_on_loopback() -> String {
     format!("addr add {VIP4}/32 dev lo\naddr add {VIP6}/128 dev lo nodad\n")
+}
+
+/// The client is a neighbor, and its packets have to come back the way that they went.
+fn routes_to_client() -> String {
+    format!("route add {}/32 via {}\nroute add {}/128 via {}\n", v4(CLIENT), v4(LB), v6(CLIENT), v6(LB))
+}
+
+fn pool() -> String {
+    format!(
+        "addr add {}/24 dev eth0\naddr add {}/64 dev eth0 nodad\n",
+        pool_address(false),
+        pool_address(true)
+    )
 }
 
 /// Runs lines of `ip -batch` on a namespace.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{client, netns::Netns, process::Process, wait};
+use super::{client, netns::Netns, network::WEB_PORT, process::Process, wait};
 
 /// One web server of a lab.
 #[derive(Debug)]
@@ -102,6 +102,8 @@ http {{
     server {{
         listen 80 backlog=1024;
         listen [::]:80 ipv6only=on backlog=1024;
+        listen {WEB_PORT} backlog=1024;
+        listen [::]:{WEB_PORT} ipv6only=on backlog=1024;
         root {directory}/root;
         location = / {{ return 200 "{name}\n"; }}
         location = /healthz {{ return 200 "ok\n"; }}

@@ -15,6 +15,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("dsr_v6", || spreads(Mode::Dsr, true, "native")),
     ("ipip_v4", || spreads(Mode::Ipip, false, "native")),
     ("ipip_v6", || spreads(Mode::Ipip, true, "native")),
+    ("nat_v4", || spreads(Mode::Nat, false, "native")),
+    ("nat_v6", || spreads(Mode::Nat, true, "native")),
+    ("fullnat_v4", || spreads(Mode::Fullnat, false, "native")),
+    ("fullnat_v6", || spreads(Mode::Fullnat, true, "native")),
     ("generic_xdp", || spreads(Mode::Dsr, false, "generic")),
 ];
 
