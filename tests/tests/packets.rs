@@ -45,10 +45,7 @@ fn main() -> ExitCode {
         let kernel = Arc::clone(&kernel);
         trials.push(Trial::test(format!("kernel::{}", row.name), move || {
             in_kernel(&kernel, |world, watched| {
-                for frame in &row.before {
-                    run_in_kernel(world, frame, watched)?;
-                }
-                let outcome = run_in_kernel(world, &row.frame, watched)?;
+                let outcome = row.run_in_kernel(world, watched)?;
                 expect_equal(&row.fate.outcome(world, &row.frame), &outcome)
             })
         }));

@@ -176,6 +176,11 @@ impl Case {
         in_both.chain(one).chain([new]).collect()
     }
 
+    /// Whether every packet has to be of a new flow.
+    pub(super) fn is_never_the_same(&self) -> bool {
+        self.frame == Frame::Syn
+    }
+
     /// What the run before has put in front, in bytes.
     fn head(&self) -> u8 {
         match (self.mode, self.frame) {

@@ -42,7 +42,8 @@ const NFT: (&str, &str) = ("/bin/nft", "nftables");
 const fn needs(job: Job) -> (Programs, &'static [&'static str]) {
     match job {
         Job::Matrix => (&[IP, ETHTOOL, NGINX], &["virtio_pci", "virtio_net", "veth", "bridge"]),
-        Job::TooOld | Job::Instructions => (&[IP], &["virtio_pci", "virtio_net"]),
+        Job::TooOld => (&[IP], &["virtio_pci", "virtio_net"]),
+        Job::Instructions => (&[IP], &["virtio_pci", "virtio_net", "veth"]),
         Job::Paths => (
             &[IP, ETHTOOL, IPVSADM, NFT],
             &[

@@ -127,6 +127,19 @@ pub fn run_in_kernel(world: &mut World<Kernel>, frame: &[u8], counters: &[u32]) 
     }
 }
 
+impl Row {
+    /// Runs the row through the loaded program: what comes before it, and the frame.
+    ///
+    /// # Errors
+    /// As [`run_in_kernel`].
+    pub fn run_in_kernel(&self, world: &mut World<Kernel>, counters: &[u32]) -> Result<Outcome, String> {
+        for frame in &self.before {
+            run_in_kernel(world, frame, counters)?;
+        }
+        run_in_kernel(world, &self.frame, counters)
+    }
+}
+
 fn read(world: &World<Kernel>, counters: &[u32]) -> Result<Vec<Counter>, String> {
     counters.iter().map(|index| world.dataplane.counter(*index).map_err(|error| error.to_string())).collect()
 }

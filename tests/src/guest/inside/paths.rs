@@ -15,8 +15,8 @@ use aya::maps::Array;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfLoader};
 use lb_userspace::config::{Overrides, parse};
-use lb_userspace::dataplane::kernel::Kernel;
-use lb_userspace::desired::{BackendState, States, desired};
+use lb_userspace::dataplane::kernel::{Kernel, Options};
+use lb_userspace::desired::{BackendState, States, desired, features};
 use lb_userspace::model::XdpMode;
 use lb_userspace::neighbor::{NextHop, format_mac};
 use lb_userspace::reconcile::{Installed, plan};
@@ -193,7 +193,8 @@ fn received(interface: &str) -> Result<u64> {
 fn xlb() -> Result<Kernel> {
     let mut text = format!(
         "[node]\nname = \"paths\"\ninterfaces = [\"{IN}\"]\n\
-         [[service]]\nname = \"s\"\naddress = \"{VIP}\"\nport = 80\nprotocol = \"udp\"\nmode = \"dsr\"\n"
+         [[service]]\nname = \"s\"\naddress = \"{VIP}\"\nport = 80\nprotocol = \"udp\"\nmode = \"dsr\"\n\
+         tracking = \"adaptive\"\n"
     );
     let next_hop = NextHop {
         interface: OUT.to_owned(),
@@ -212,7 +213,7 @@ fn xlb() -> Result<Kernel> {
     }
     let config = parse("paths.toml", &text, &Overrides::default())?.config;
     let states = States::from([("s".to_owned(), states)]);
-    let options = world::options();
+    let options = Options { features: features(&config), ..world::options() };
     let mut kernel = Kernel::load(&options)?;
     let mut installed = Installed::empty(options.sizes.slots);
     let desired = desired(&config, &states, &next_hops, vec![(world::INGRESS, NODE_MAC)]);

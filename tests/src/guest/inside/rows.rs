@@ -3,7 +3,7 @@
 use anyhow::{Error, Result, ensure};
 
 use super::report::Report;
-use crate::packets::rows::{rows, run_in_kernel, watched_counters};
+use crate::packets::rows::{rows, watched_counters};
 use crate::packets::world::World;
 
 pub(super) fn check(report: &mut Report) -> Result<()> {
@@ -11,7 +11,7 @@ pub(super) fn check(report: &mut Report) -> Result<()> {
     let watched = watched_counters(&world);
     for row in rows() {
         let expected = row.fate.outcome(&world, &row.frame);
-        let result = run_in_kernel(&mut world, &row.frame, &watched).map_err(Error::msg).and_then(|got| {
+        let result = row.run_in_kernel(&mut world, &watched).map_err(Error::msg).and_then(|got| {
             ensure!(got == expected, "expected {expected}, got {got}");
             Ok(())
         });
