@@ -10,48 +10,56 @@ use lb_ebpf::ingress::{answer, any, carry_out, enter, ingress, join, reply, vip}
 
 /// Forwards packets to the backends of their service.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb(ctx: XdpContext) -> u32 {
     ingress(&ctx)
 }
 
 /// Goes on with the packets that `xlb` leaves to it.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_any(ctx: XdpContext) -> u32 {
     any(&ctx)
 }
 
 /// Goes on with what is to a VIP.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_vip(ctx: XdpContext) -> u32 {
     vip(&ctx)
 }
 
 /// Goes on with what may be a reply.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_reply(ctx: XdpContext) -> u32 {
     reply(&ctx)
 }
 
 /// Goes on with packets that are answered.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_answer(ctx: XdpContext) -> u32 {
     answer(&ctx)
 }
 
 /// Goes on with packets of mode `fullnat`.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_join(ctx: XdpContext) -> u32 {
     join(&ctx)
 }
 
 /// Goes on where it was decided that a packet leaves.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_enter(ctx: XdpContext) -> u32 {
     enter(&ctx)
 }
 
 /// Goes on where everything is entered.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_send(ctx: XdpContext) -> u32 {
     carry_out(&ctx)
 }

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::backend::Mode;
+
 /// A set of features, one bit each.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -37,6 +39,19 @@ impl Features {
 
     /// Modes whose backends' replies come through this node.
     pub const REPLIES: Self = Self::NAT.with(Self::FULLNAT);
+
+    /// What a mode takes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_mode(mode: Mode) -> Self {
+        match mode {
+            Mode::Dsr => Self::NONE,
+            Mode::IpipV4 | Mode::IpipV6 => Self::IPIP,
+            Mode::GueV4 | Mode::GueV6 => Self::GUE,
+            Mode::Nat => Self::NAT,
+            Mode::Fullnat => Self::FULLNAT,
+        }
+    }
 
     /// Whether a feature of `other` is here.
     #[inline(always)]

@@ -442,12 +442,5 @@ fn addressee(control: &Control, eth: &EthHdr) -> Addressee {
 #[inline(always)]
 fn mode_of(backend: &Backend, features: Features) -> Option<Mode> {
     let mode = Mode::from_u8(backend.mode)?;
-    let feature = match mode {
-        Mode::Dsr => Features::NONE,
-        Mode::IpipV4 | Mode::IpipV6 => Features::IPIP,
-        Mode::GueV4 | Mode::GueV6 => Features::GUE,
-        Mode::Nat => Features::NAT,
-        Mode::Fullnat => Features::FULLNAT,
-    };
-    features.has(feature).then_some(mode)
+    features.has(Features::of_mode(mode)).then_some(mode)
 }

@@ -4,7 +4,7 @@
 //! Every offset is a constant here, which saves additions, comparisons and spilled registers. Whatever is not common is
 //! left to [`any`](super::any), which decides about any packet, and about this one as it is decided here.
 
-use super::{Addressee, Entries, Forward, Packet, Part, Tables, Task, View, addressee, mode_of, track};
+use super::{Addressee, Entries, Forward, Packet, Part, Tables, Task, View, addressee, track};
 use crate::abi::backend::{Backend, Mode};
 use crate::abi::features::Features;
 use crate::abi::service::{Address, Endpoint, ServiceEntry, filter, service_flags};
@@ -136,15 +136,33 @@ fn forward<'t, T: Tables, D: Done<'t>>(
         return None;
     }
     let backend = &view.node.backends[aim.id.index()];
-    let mode = mode_of(backend, view.tables.features()).filter(|mode| *mode != Mode::Fullnat)?;
-    if u32::from(packet.length_bytes) + u32::from(mode.overhead_bytes()) > u32::from(backend.mtu_bytes) {
-        return None;
-    }
-    // Its sum has to be computed byte by byte.
-    if mode == Mode::GueV6 && matches!(packet.part, Part::Transport { without_checksum: true, .. }) {
-        return None;
-    }
     packet.begins = aim.begins;
-    let (slots_base, id, memory) = (service.slots_base, aim.id, aim.memory);
-    Some(done.forward(Forward { slots_base, id, mode, packet, memory, entries: Entries::NONE }, backend))
+    let slots_base = service.slots_base;
+    // One look at the mode, and what follows is a piece of its own for each.
+    let to =
+        |mode| Forward { slots_base, id: aim.id, mode, packet, memory: aim.memory, entries: Entries::NONE };
+    match Mode::from_u8(backend.mode)? {
+        Mode::Dsr => fitting(view, to(Mode::Dsr), backend, done),
+        Mode::IpipV4 => fitting(view, to(Mode::IpipV4), backend, done),
+        Mode::IpipV6 => fitting(view, to(Mode::IpipV6), backend, done),
+        Mode::GueV4 => fitting(view, to(Mode::GueV4), backend, done),
+        // Without a sum of its own it has to be added up byte by byte.
+        Mode::GueV6 if matches!(packet.part, Part::Transport { without_checksum: true, .. }) => None,
+        Mode::GueV6 => fitting(view, to(Mode::GueV6), backend, done),
+        Mode::Nat => fitting(view, to(Mode::Nat), backend, done),
+        Mode::Fullnat => None,
+    }
+}
+
+/// Hands on what the loaded program can do, and what fits.
+#[inline(always)]
+fn fitting<'t, T: Tables, D: Done<'t>>(
+    view: &View<'t, T>,
+    forward: Forward,
+    backend: &'t Backend,
+    done: D,
+) -> Option<D::Result> {
+    let length_bytes = u32::from(forward.packet.length_bytes) + u32::from(forward.mode.overhead_bytes());
+    let fits = length_bytes <= u32::from(backend.mtu_bytes);
+    (view.can(Features::of_mode(forward.mode)) && fits).then(|| done.forward(forward, backend))
 }

@@ -76,6 +76,7 @@ fn drop(_ctx: XdpContext) -> u32 {
 ///
 /// A page comes back as the receiver has left it, so every byte of the headers is written anew.
 #[xdp]
+#[inline(always)]
 fn generate(ctx: XdpContext) -> u32 {
     write_template(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
 }
@@ -134,78 +135,91 @@ fn decap(ctx: XdpContext) -> u32 {
 
 /// What `bench_` programs call for packets that take a closer look.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_any(ctx: XdpContext) -> u32 {
     any(&ctx)
 }
 
 /// Goes on with what is to a VIP.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_vip(ctx: XdpContext) -> u32 {
     vip(&ctx)
 }
 
 /// Goes on with what may be a reply.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_reply(ctx: XdpContext) -> u32 {
     reply(&ctx)
 }
 
 /// Goes on with packets that are answered.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_answer(ctx: XdpContext) -> u32 {
     answer(&ctx)
 }
 
 /// Goes on with packets of mode `fullnat`.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_join(ctx: XdpContext) -> u32 {
     join(&ctx)
 }
 
 /// Goes on where it was decided that a packet leaves.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_enter(ctx: XdpContext) -> u32 {
     enter(&ctx)
 }
 
 /// Goes on where everything is entered.
 #[xdp(frags)]
+#[inline(always)]
 fn xlb_send(ctx: XdpContext) -> u32 {
     carry_out(&ctx)
 }
 
 /// Sends the frame back.
 #[xdp]
+#[inline(always)]
 fn floor_tx_v4(ctx: XdpContext) -> u32 {
     prepare::<IPV4_LEN>(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// The same with an IPv6 frame.
 #[xdp]
+#[inline(always)]
 fn floor_tx_v6(ctx: XdpContext) -> u32 {
     prepare::<IPV6_LEN>(&ctx).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// Parses, grows the head and writes an outer IPv4 header and, if there is room for it, a UDP header; and nothing else.
 #[xdp]
+#[inline(always)]
 fn floor_encap_v4(ctx: XdpContext) -> u32 {
     prepare::<IPV4_LEN>(&ctx).and_then(|()| encap_v4(&ctx)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// The same with an outer IPv6 header.
 #[xdp]
+#[inline(always)]
 fn floor_encap_v6(ctx: XdpContext) -> u32 {
     prepare::<IPV6_LEN>(&ctx).and_then(|()| encap_v6(&ctx)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// Production code on an IPv4 frame.
 #[xdp(frags)]
+#[inline(always)]
 fn bench_v4(ctx: XdpContext) -> u32 {
     prepare::<IPV4_LEN>(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
 
 /// Production code on an IPv6 frame.
 #[xdp(frags)]
+#[inline(always)]
 fn bench_v6(ctx: XdpContext) -> u32 {
     prepare::<IPV6_LEN>(&ctx).map_or(XDP_ABORTED, |()| ingress(&ctx))
 }
