@@ -11,4 +11,5 @@ pub mod count;
 pub mod ingress;
 pub mod maps;
 pub mod reply;
+pub mod route;
 pub mod tables;

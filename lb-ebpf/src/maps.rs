@@ -13,6 +13,8 @@ use lb_common::abi::node::Node;
 use lb_common::abi::slot::SlotLine;
 use lb_common::decide::Work;
 
+use crate::route::{ROUTES_KEPT, Route};
+
 /// Userspace changes these by plain stores into the mapped memory: one word is one change, without a system call.
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
@@ -63,6 +65,10 @@ pub static WORK: PerCpuArray<Place, 1> = PerCpuArray::new();
 /// A number on its way from one place of a program to another.
 #[btf_map]
 pub static NUMBER: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Where a CPU has lately sent replies.
+#[btf_map]
+pub static ROUTES: PerCpuArray<Route, ROUTES_KEPT> = PerCpuArray::new();
 
 /// Room for a packet's work.
 #[repr(transparent)]
