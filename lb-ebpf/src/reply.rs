@@ -15,8 +15,9 @@ use lb_common::frame::Macs;
 use lb_common::reason::{DropReason, Event, PassReason};
 use lb_common::rewrite::{decrement, nat};
 
+use crate::context::frame;
 use crate::count::count;
-use crate::ingress::{drop_packet, frame, pass, transmit};
+use crate::ingress::{drop_packet, pass, transmit};
 
 /// Forwarding is off on the interface that the packet came in by (linux/bpf.h).
 const FWD_DISABLED: i64 = 5;
