@@ -25,6 +25,8 @@ pub enum Mode {
     Dsr,
     /// In an outer header.
     Ipip,
+    /// In an outer header and UDP.
+    Gue,
 }
 
 /// One service `web` on port 80 with backends `web1`, `web2` and so on.
@@ -65,6 +67,7 @@ impl Config {
         let mode = match self.mode {
             Mode::Dsr => "dsr",
             Mode::Ipip => "ipip",
+            Mode::Gue => "gue",
         };
         let mut text = format!(
             r#"[node]
