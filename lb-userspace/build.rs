@@ -1,4 +1,4 @@
-//! Finds the BPF object that `cargo xtask build` has made, for `dataplane::kernel` to embed.
+//! Finds the BPF objects that `cargo xtask build` has made, for `dataplane::kernel` and `dataplane::decap` to embed.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,14 @@ fn main() {
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/bpfel-unknown-none/release"),
         PathBuf::from,
     );
-    let object = directory.join("xlb");
-    println!("cargo:rerun-if-changed={}", object.display());
-    assert!(
-        object.is_file(),
-        "there is no BPF object at {}: make it with `cargo xtask build`",
-        object.display()
-    );
-    println!("cargo:rustc-env=XLB_BPF_OBJECT={}", object.display());
+    for (name, variable) in [("xlb", "XLB_BPF_OBJECT"), ("decap", "XLB_DECAP_OBJECT")] {
+        let object = directory.join(name);
+        println!("cargo:rerun-if-changed={}", object.display());
+        assert!(
+            object.is_file(),
+            "there is no BPF object at {}: make it with `cargo xtask build`",
+            object.display()
+        );
+        println!("cargo:rustc-env={variable}={}", object.display());
+    }
 }

@@ -3,6 +3,8 @@
 //! Sums are kept in 32 bits and folded at the end: 65,536 words fit without a carry being lost. Everything here is in host
 //! order; what goes into a header is `complement(..).to_be_bytes()`.
 
+use crate::frame::Frame;
+
 /// Sum of `bytes` as big-endian words, an odd last byte padded with zero. At most 128 KiB.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u32 {
@@ -52,6 +54,31 @@ pub const fn sum16(bytes: &[u8; 16]) -> u32 {
         at += 4;
     }
     sum
+}
+
+/// Bytes that are summed one by one at most: longer packets without a sum of their own are rare.
+const MAX_SUMMED: usize = 2048;
+
+/// Sum of `len` bytes of a frame from `at` on, folded; `None` for more than are summed, or for those of another piece of the frame.
+#[inline(never)]
+pub(crate) fn sum_in(frame: &Frame<'_>, at: usize, len: usize) -> Option<u16> {
+    if len > MAX_SUMMED {
+        return None;
+    }
+    let mut sum = 0;
+    let mut done = 0;
+    while done < MAX_SUMMED && done + 4 <= len {
+        sum += sum4(*frame.get::<[u8; 4]>(at + done)?);
+        done += 4;
+    }
+    if done + 2 <= len {
+        sum += u32::from(u16::from_be_bytes(*frame.get::<[u8; 2]>(at + done)?));
+        done += 2;
+    }
+    if done < len {
+        sum += u32::from(*frame.get::<u8>(at + done)?) << 8;
+    }
+    Some(fold(sum))
 }
 
 /// What has to be added to a sum when words whose sum is `old` become words whose sum is `new` (RFC 1624).

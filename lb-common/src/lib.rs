@@ -8,6 +8,7 @@
 pub mod abi;
 pub mod checksum;
 pub mod commit;
+pub mod decap;
 pub mod decide;
 pub mod frame;
 pub mod hash;

@@ -24,6 +24,7 @@ macro_rules! reasons {
         }
     };
 }
+pub(crate) use reasons;
 
 reasons! {
     /// Why a packet went on to the kernel's stack. The number is its counter.

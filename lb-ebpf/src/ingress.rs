@@ -2,12 +2,12 @@
 //!
 //! [`ingress`] is for the common packet and short. The others do everything, one step each, and are reached by tail calls: each has the kernel's whole stack, and what passes between them stands in a map.
 
-#![expect(unsafe_code, reason = "reads load-time constants, takes packet addresses and calls helpers")]
+#![expect(unsafe_code, reason = "reads load-time constants and calls helpers")]
 
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::info;
 use lb_common::abi::backend::Backend;
@@ -17,10 +17,10 @@ use lb_common::abi::features::Features;
 use lb_common::abi::program;
 use lb_common::commit::{self, commit, has_connection};
 use lb_common::decide::{self, Answer, Course, Decision, Done, Forward, Tables, Work, plain};
-use lb_common::frame::Frame;
 use lb_common::reason::{DropReason, PassReason};
 use lb_common::rewrite::{answer as answers, rewrite};
 
+use crate::context::{frame, len_bytes, whole_frame};
 use crate::count::count;
 use crate::maps::{PROGRAMS, WORK};
 use crate::reply::send as send_reply;
@@ -29,19 +29,6 @@ use crate::tables::{KernelTables, features};
 /// Set at load to log every dropped packet. While it is 0 the verifier removes the logging from the program.
 #[unsafe(no_mangle)]
 static TRACE_DROPS: u8 = 0;
-
-/// The frame that the program was called for.
-#[inline(always)]
-pub fn frame(ctx: &XdpContext) -> Frame<'_> {
-    // SAFETY: the kernel hands the packet between these addresses to this program alone until it returns; `ctx` is
-    // borrowed, and every caller makes a new frame after the head has moved. The addresses are read where they are used
-    // (volatile): carried from one function to another they would be numbers of 32 bits, as which the kernel declares them.
-    unsafe {
-        let start = core::ptr::read_volatile(&raw const (*ctx.ctx).data);
-        let end = core::ptr::read_volatile(&raw const (*ctx.ctx).data_end);
-        Frame::from_addresses(start as usize, end as usize)
-    }
-}
 
 /// What the program returns for a common packet; others go on in [`any`].
 #[inline(always)]
@@ -134,13 +121,6 @@ fn follow(ctx: &XdpContext, course: Course, work: &Work, bytes: u64) -> u32 {
     }
 }
 
-/// The frame with its length in all pieces.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "BPF has 64-bit addresses")]
-fn whole_frame(ctx: &XdpContext, bytes: u64) -> Frame<'_> {
-    frame(ctx).with_len_bytes(bytes as usize)
-}
-
 /// Enters what was decided into the tables; goes on in [`carry_out`].
 #[inline(always)]
 pub fn enter(ctx: &XdpContext) -> u32 {
@@ -209,13 +189,6 @@ fn work() -> Option<&'static mut MaybeUninit<Work>> {
     let place = WORK.get_ptr_mut(0)?;
     // SAFETY: the element is this CPU's own, and no other XDP program runs on this CPU before this one has returned.
     Some(unsafe { &mut (*place).0 })
-}
-
-/// Length of the frame, in all pieces.
-#[inline(always)]
-fn len_bytes(ctx: &XdpContext) -> u64 {
-    // SAFETY: the context is the one that the program was called with.
-    unsafe { bpf_xdp_get_buff_len(ctx.ctx) }
 }
 
 /// Goes on in another program.

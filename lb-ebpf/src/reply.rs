@@ -6,8 +6,9 @@ use lb_common::decide::Reply;
 use lb_common::reason::{DropReason, Event, PassReason};
 use lb_common::rewrite::{decrement, nat};
 
+use crate::context::frame;
 use crate::count::count;
-use crate::ingress::{drop_packet, frame, pass, transmit};
+use crate::ingress::{drop_packet, pass, transmit};
 use crate::route::{self, Way};
 
 /// Translates a reply back and sends it to the client.

@@ -11,6 +11,8 @@ mod daemon;
 mod forwarding;
 #[path = "labs/leftovers.rs"]
 mod leftovers;
+#[path = "labs/receiving.rs"]
+mod receiving;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -36,7 +38,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let missing = can_run().err().map(|reason| format!("{reason:#}"));
-    let tests = [forwarding::TESTS, changes::TESTS, daemon::TESTS, leftovers::TESTS].concat();
+    let tests =
+        [forwarding::TESTS, receiving::TESTS, changes::TESTS, daemon::TESTS, leftovers::TESTS].concat();
     let code = requirement::run_with(&arguments, &missing, tests.into_iter().map(trial).collect());
     let left = lab::leftovers::own();
     if !left.is_empty() {

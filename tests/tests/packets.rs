@@ -1,5 +1,8 @@
 //! The golden rows and the fuzzer, on the host and through the loaded program.
 
+#[path = "packets/decap.rs"]
+mod decap;
+
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         let host = World::in_memory();
         outer_source_varies(|frame| Ok(run_on_host(&host, frame)))
     }));
+    trials.extend(decap::on_host());
     let host_status = requirement::run(&None, trials);
 
     let kernel = Shared::default();
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
     trials.push(Trial::test("kernel::random-frames-as-on-the-host", || {
         random_against_host(&mut World::in_memory(), &mut World::in_kernel()?, 1_000_000)
     }));
+    trials.extend(decap::in_kernel());
     let kernel_status = requirement::run(&missing, trials);
     if host_status == ExitCode::SUCCESS { kernel_status } else { host_status }
 }

@@ -1,4 +1,4 @@
-//! How the BPF objects are built: `xlb`, which goes into the daemon, and `testbed`, which serves the tests.
+//! How the BPF objects are built: `xlb` and `decap`, which go into the binary, and `testbed`, which serves the tests.
 
 use std::{env::consts::ARCH, path::PathBuf, process::Command};
 
@@ -22,7 +22,7 @@ impl Builder {
         Ok(Self { toolchain: Toolchain::ensure()?, linker: linker::ensure()? })
     }
 
-    /// Builds both objects into [`workspace::bpf_dir`].
+    /// Builds the objects into [`workspace::bpf_dir`].
     pub(crate) fn build(&self) -> Result<()> {
         shell::say("build", format_args!("BPF objects in {}", workspace::bpf_dir().display()));
         shell::run(&mut self.cargo("build")?)

@@ -21,7 +21,7 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// Where the BPF build leaves the objects `xlb` and `testbed`.
+/// Where the BPF build leaves the objects `xlb`, `decap` and `testbed`.
 pub(crate) fn bpf_dir() -> PathBuf {
     bpf_target().join(crate::bpf::TARGET).join("release")
 }

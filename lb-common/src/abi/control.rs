@@ -65,6 +65,14 @@ pub const fn mac_word(low: [u8; 4], high: [u8; 2]) -> u64 {
     u32::from_le_bytes(low) as u64 | (u16::from_le_bytes(high) as u64) << 32
 }
 
+/// Whether a frame's destination, as [`mac_word`] makes it, is one of `macs`.
+#[inline(always)]
+#[must_use]
+#[expect(clippy::manual_contains, reason = "`contains` compares in chunks made for SIMD, which BPF has not")]
+pub fn holds(macs: &[u64; MAX_MACS], destination: u64) -> bool {
+    macs.iter().any(|mac| *mac == destination)
+}
+
 /// The six bytes of what [`mac_word`] has made.
 #[inline(always)]
 #[must_use]

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod connection;
 pub mod control;
 pub mod counters;
+pub mod decap;
 pub mod features;
 pub mod flow;
 pub mod node;

@@ -20,7 +20,7 @@ pub use plain::{Done, plain};
 
 use crate::abi::backend::{Backend, BackendId, Mode, backend_flags};
 use crate::abi::connection::{Connection, LimitKey, ListKey, NO_TUPLE, ServerKey, Tuple};
-use crate::abi::control::{Control, mac_word};
+use crate::abi::control::{Control, holds, mac_word};
 use crate::abi::features::Features;
 use crate::abi::flow::{FlowEntry, FlowSet};
 use crate::abi::node::Node;
@@ -428,10 +428,8 @@ enum Addressee {
 }
 
 #[inline(always)]
-#[expect(clippy::manual_contains, reason = "`contains` compares in chunks made for SIMD, which BPF has not")]
 fn addressee(control: &Control, eth: &EthHdr) -> Addressee {
-    let destination = mac_word(eth.dst_low, eth.dst_high);
-    if control.macs.iter().any(|mac| *mac == destination) {
+    if holds(&control.macs, mac_word(eth.dst_low, eth.dst_high)) {
         return Addressee::Node;
     }
     // The group bit is the first on the wire (IEEE 802).

@@ -10,7 +10,7 @@
 //! checksum is zero (RFC 768); over IPv6 it is right, and follows from the packet's own without a look at its data.
 
 use crate::abi::backend::Backend;
-use crate::checksum::{complement, fold, sum4, sum16};
+use crate::checksum::{complement, fold, sum_in, sum4, sum16};
 use crate::decide::{Forward, Part};
 use crate::frame::{Frame, Head};
 use crate::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type};
@@ -121,32 +121,7 @@ fn payload_sum<const PLAIN: bool>(frame: &Frame<'_>, forward: &Forward, inner: u
         let pseudo = u32::from(packet.protocol) + u32::from(packet.length_bytes) - 40;
         return Some(fold(sum4([a, b, c, d]) + sum4([e, f, g, h]) + u32::from(!fold(pseudo))));
     }
-    if PLAIN { None } else { sum_of(frame, inner, usize::from(packet.length_bytes)) }
-}
-
-/// Bytes that are summed one by one at most: longer packets without a sum of their own are rare.
-const MAX_SUMMED: usize = 2048;
-
-/// Sum of `len` bytes; `None` for more than are summed, or for those of another piece of the frame.
-#[inline(never)]
-fn sum_of(frame: &Frame<'_>, at: usize, len: usize) -> Option<u16> {
-    if len > MAX_SUMMED {
-        return None;
-    }
-    let mut sum = 0;
-    let mut done = 0;
-    while done < MAX_SUMMED && done + 4 <= len {
-        sum += sum4(*frame.get::<[u8; 4]>(at + done)?);
-        done += 4;
-    }
-    if done + 2 <= len {
-        sum += u32::from(u16::from_be_bytes(*frame.get::<[u8; 2]>(at + done)?));
-        done += 2;
-    }
-    if done < len {
-        sum += u32::from(*frame.get::<u8>(at + done)?) << 8;
-    }
-    Some(fold(sum))
+    if PLAIN { None } else { sum_in(frame, inner, usize::from(packet.length_bytes)) }
 }
 
 /// What [`Backend::sum`](crate::abi::backend::Backend::sum) is for mode `gue` over IPv6: addresses, protocol and destination

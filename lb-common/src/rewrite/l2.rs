@@ -56,6 +56,41 @@ pub fn move_tags_up(
     set_ether_type(frame, l3_offset, ether_type.to_ne_bytes())
 }
 
+/// Moves MAC addresses and tags on by `shrunk` bytes, to where the frame will begin. What is moved does not lie where it is
+/// moved to: at least an IP header is in between.
+#[inline(always)]
+#[must_use]
+pub fn move_down(frame: &mut Frame<'_>, shrunk: usize, l3_offset: usize) -> Option<()> {
+    let Macs { first, second } = *frame.get::<Macs>(0)?;
+    // As words: a copy from one place of the frame to another would become a call.
+    let (first, second) = (u64::from_ne_bytes(first), u32::from_ne_bytes(second));
+    *frame.get_mut::<Macs>(shrunk)? = Macs { first: first.to_ne_bytes(), second: second.to_ne_bytes() };
+    if l3_offset >= ONE_TAG {
+        let tag = *frame.get::<[u8; TAG]>(TAGS)?;
+        *frame.get_mut::<[u8; TAG]>(shrunk + TAGS)? = tag;
+    }
+    if l3_offset > ONE_TAG {
+        let tag = *frame.get::<[u8; TAG]>(TAGS + TAG)?;
+        *frame.get_mut::<[u8; TAG]>(shrunk + TAGS + TAG)? = tag;
+    }
+    Some(())
+}
+
+/// The last EtherType of a frame that begins at `start`, and the two bytes behind it: the verifier draws nothing from a comparison
+/// with the very end of what is read.
+#[inline(always)]
+pub fn ether_type_at<'f>(
+    frame: &'f mut Frame<'_>,
+    start: usize,
+    l3_offset: usize,
+) -> Option<&'f mut [u8; 4]> {
+    match l3_offset {
+        ETH_LEN => frame.get_mut(start + TAGS),
+        ONE_TAG => frame.get_mut(start + TAGS + TAG),
+        _ => frame.get_mut(start + TAGS + 2 * TAG),
+    }
+}
+
 /// Moves the tags; the EtherType behind them.
 #[inline(always)]
 fn move_tags(frame: &mut Frame<'_>, grown: usize, l3_offset: usize) -> Option<[u8; 2]> {

@@ -17,7 +17,8 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use lb_common::frame::{EthHdr, Frame};
 use lb_common::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type, protocol};
-use lb_ebpf::ingress::{answer, any, carry_out, enter, frame, ingress, join, reply, vip};
+use lb_ebpf::context::frame;
+use lb_ebpf::ingress::{answer, any, carry_out, enter, ingress, join, reply, vip};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 /// Set at load to make every run of a `bench_` program another flow.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lb_common::rewrite::gue;
 
 use crate::api::socket::DEFAULT_PATH;
 use crate::config;
@@ -49,6 +50,27 @@ pub(super) enum Command {
     /// Backends: the servers behind a service, named SERVICE/NAME.
     #[command(subcommand)]
     Backend(BackendCommand),
+    /// On a backend: take off the outer headers that a balancer puts on in the modes ipip and gue, until told to stop.
+    Decap(Decap),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Decap {
+    /// Attach to this interface; may be given again.
+    #[arg(long = "interface", value_name = "IF", num_args = 1..)]
+    pub(super) interfaces: Vec<String>,
+    /// Take packets whose outer source is in this prefix: the balancers' addresses, or their encap_source; may be given again.
+    #[arg(long, value_name = "PREFIX", num_args = 1..)]
+    pub(super) from: Vec<String>,
+    /// Take packets whose inner destination is this address of a service; may be given again.
+    #[arg(long = "vip", value_name = "ADDRESS", num_args = 1..)]
+    pub(super) vips: Vec<String>,
+    /// The port that balancers send gue to.
+    #[arg(long, value_name = "P", default_value_t = gue::DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) gue_port: u16,
+    /// Run in the network stack at once, instead of where the driver refuses.
+    #[arg(long)]
+    pub(super) generic: bool,
 }
 
 #[derive(Args, Debug)]

@@ -17,7 +17,8 @@ use crate::api::client::Client;
 use crate::api::types::{Admin, NewBackend};
 use crate::config::{self, Loaded, Overrides, Problems};
 use crate::daemon;
-use args::{BackendCommand, BackendName, Cli, Command, Format, ServiceCommand};
+use crate::decap;
+use args::{BackendCommand, BackendName, Cli, Command, Decap, Format, ServiceCommand};
 
 /// What went wrong, by exit code. 2 is reserved for a plan that has changes.
 enum Failure {
@@ -90,7 +91,19 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             print(&render::services(&services, output)?)
         }
         Command::Backend(command) => backend(&client, command).await,
+        Command::Decap(Decap { interfaces, from, vips, gue_port, generic }) => {
+            receive(&decap::Options { interfaces, from, vips, gue_port, generic }).await
+        }
     }
+}
+
+async fn receive(options: &decap::Options) -> Result<(), Failure> {
+    let receiver = decap::Receiver::start(options)?;
+    // Without standard error it is as slow, and as well.
+    let _ = io::stderr().write_all(receiver.notice().as_bytes());
+    print(&format!("{receiver}\n"))?;
+    let report = receiver.until_told_to_stop().await;
+    print(&report.lines().context("what was counted")?)
 }
 
 async fn backend(client: &Client, command: BackendCommand) -> Result<(), Failure> {

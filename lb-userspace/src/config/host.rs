@@ -30,14 +30,16 @@ fn check_against(loaded: &Loaded, existing: &[String]) -> Result<(), Problems> {
         .map(|name| {
             let place = loaded.places.interfaces.get(name).copied();
             let origin = if place.is_some() { "" } else { " (from --interface)" };
-            let hint = way_out(name, "interfaces", &known);
-            Problem {
-                place,
-                text: format!("node: interface {name}{origin} does not exist on this host: {hint}"),
-            }
+            Problem { place, text: format!("node: {}", unknown(name, origin, &known)) }
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(Problems::new(&loaded.places.file, problems)) }
+}
+
+/// What to say of an interface that does not exist.
+pub(crate) fn unknown(name: &str, origin: &str, known: &[&str]) -> String {
+    let hint = way_out(name, "interfaces", known);
+    format!("interface {name}{origin} does not exist on this host: {hint}")
 }
 
 #[cfg(test)]

@@ -20,9 +20,10 @@ mod tests;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
-use crate::model;
+use crate::model::{self, Prefix};
 pub use addition::{NewBackend, backend};
 pub use problem::{Place, Problem, Problems};
 
@@ -75,6 +76,22 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Problems> {
 /// Why it is not one.
 pub fn name(typed: &str) -> Result<String, String> {
     rules::name(typed)
+}
+
+/// Reads an address that one host can have; `key` is what messages call it.
+///
+/// # Errors
+/// Why it is not one.
+pub(crate) fn address(key: &str, typed: &str) -> Result<IpAddr, String> {
+    rules::address(typed).map_err(|why| format!("{key}: {why}"))
+}
+
+/// Reads a prefix of addresses that one host can have; `key` is what messages call it.
+///
+/// # Errors
+/// Why it is not one.
+pub(crate) fn prefix(key: &str, typed: &str) -> Result<Prefix, String> {
+    rules::prefix(key, typed)
 }
 
 /// Validates `text`, which messages call `file`.

@@ -127,7 +127,7 @@ impl Kernel {
     /// # Errors
     /// See [`Error`].
     pub fn load(options: &Options) -> Result<Self, Error> {
-        require_kernel(&kernel_release())?;
+        require_kernel()?;
         Self::load_program(OBJECT, PROGRAM, options, &[])
     }
 
@@ -182,19 +182,7 @@ impl Kernel {
     /// # Errors
     /// See [`Error`].
     pub fn attach(&mut self, interface: &str, mode: XdpMode) -> Result<Attached, Error> {
-        let program = xdp(&mut self.ebpf, &self.program)?;
-        let (first, second) = match mode {
-            XdpMode::Native => (Attached::Native, None),
-            XdpMode::Generic => (Attached::Generic, None),
-            XdpMode::Auto => (Attached::Native, Some(Attached::Generic)),
-        };
-        let (link, attached) = match (attach_as(program, interface, first), second) {
-            (Ok(link), _) => (link, first),
-            (Err(Error::NoNativeXdp { .. }), Some(second)) => {
-                (attach_as(program, interface, second)?, second)
-            }
-            (Err(error), _) => return Err(error),
-        };
+        let (link, attached) = attach(xdp(&mut self.ebpf, &self.program)?, interface, mode)?;
         self.attached.push((interface.to_owned(), attached, link));
         Ok(attached)
     }
@@ -229,12 +217,8 @@ impl Kernel {
         for name in std::iter::once(self.program.as_str())
             .chain(program::needed(self.options.features).map(|(_, name)| name))
         {
-            let info = xdp(&mut self.ebpf, name)?.info().map_err(load_error)?;
-            sizes.push(ProgramSize {
-                name: name.to_owned(),
-                translated: info.size_translated().unwrap_or_default() / 8,
-                verified: info.verified_instruction_count().unwrap_or_default(),
-            });
+            let (translated, verified) = size(xdp(&mut self.ebpf, name)?)?;
+            sizes.push(ProgramSize { name: name.to_owned(), translated, verified });
         }
         Ok(sizes)
     }
@@ -272,12 +256,7 @@ impl Dataplane for Kernel {
     }
 
     fn counter(&self, index: u32) -> io::Result<Counter> {
-        let values = self.counters.get(&index, 0).map_err(io::Error::other)?;
-        Ok(values.iter().fold(Counter::default(), |sum, Shared(one)| Counter {
-            packets: sum.packets.wrapping_add(one.packets),
-            bytes: sum.bytes.wrapping_add(one.bytes),
-            new_flows: sum.new_flows.wrapping_add(one.new_flows),
-        }))
+        sum(&self.counters, index)
     }
 
     fn clear_counter(&mut self, index: u32) -> io::Result<()> {
@@ -386,6 +365,25 @@ fn load_object(
     Ok((ebpf, programs))
 }
 
+/// A counter, summed over CPUs.
+pub(super) fn sum(counters: &PerCpuArray<MapData, Shared<Counter>>, index: u32) -> io::Result<Counter> {
+    let values = counters.get(&index, 0).map_err(io::Error::other)?;
+    Ok(values.iter().fold(Counter::default(), |sum, Shared(one)| Counter {
+        packets: sum.packets.wrapping_add(one.packets),
+        bytes: sum.bytes.wrapping_add(one.bytes),
+        new_flows: sum.new_flows.wrapping_add(one.new_flows),
+    }))
+}
+
+/// Instructions of a loaded program, and those that the verifier walked through.
+pub(super) fn size(program: &Xdp) -> Result<(u32, u32), Error> {
+    let info = program.info().map_err(load_error)?;
+    Ok((
+        info.size_translated().unwrap_or_default() / 8,
+        info.verified_instruction_count().unwrap_or_default(),
+    ))
+}
+
 /// Another descriptor of a hash map.
 fn descriptor(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, Error> {
     let Some(Map::HashMap(data)) = ebpf.map(name) else { return Err(missing(name)) };
@@ -393,7 +391,7 @@ fn descriptor(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, Error> {
 }
 
 /// A map of a type that is known.
-fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
     Ok(M::try_from(ebpf.take_map(name).ok_or_else(|| missing(name))?)?)
 }
 
@@ -421,12 +419,32 @@ fn follow(mut log: aya_log::EbpfLogger<&'static dyn log::Log>) {
     }
 }
 
-fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
+pub(super) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
     ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into().map_err(load_error)
 }
 
 fn missing(name: &str) -> Error {
     Error::Load(format!("it has no {name}"))
+}
+
+/// Attaches a program to an interface of the current network namespace, as `mode` lets it.
+pub(super) fn attach(
+    program: &mut Xdp,
+    interface: &str,
+    mode: XdpMode,
+) -> Result<(XdpLinkId, Attached), Error> {
+    let (first, second) = match mode {
+        XdpMode::Native => (Attached::Native, None),
+        XdpMode::Generic => (Attached::Generic, None),
+        XdpMode::Auto => (Attached::Native, Some(Attached::Generic)),
+    };
+    match (attach_as(program, interface, first), second) {
+        (Ok(link), _) => Ok((link, first)),
+        (Err(Error::NoNativeXdp { .. }), Some(second)) => {
+            Ok((attach_as(program, interface, second)?, second))
+        }
+        (Err(error), _) => Err(error),
+    }
 }
 
 fn attach_as(program: &mut Xdp, interface: &str, mode: Attached) -> Result<XdpLinkId, Error> {
@@ -485,7 +503,7 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Error {
     }
 }
 
-fn load_error(error: ProgramError) -> Error {
+pub(super) fn load_error(error: ProgramError) -> Error {
     // The verifier refuses an access with the same number as a lack of rights; only it has something to say.
     if let ProgramError::LoadError { verifier_log, .. } = &error
         && !verifier_log.to_string().trim().is_empty()
@@ -513,10 +531,15 @@ fn kernel_release() -> String {
         .unwrap_or_default()
 }
 
-/// The oldest kernel that has everything the program and the daemon use.
+/// The oldest kernel that has everything the programs and the daemon use.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
 
-fn require_kernel(release: &str) -> Result<(), Error> {
+/// Refuses a kernel that is too old.
+pub(super) fn require_kernel() -> Result<(), Error> {
+    require_release(&kernel_release())
+}
+
+fn require_release(release: &str) -> Result<(), Error> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < OLDEST_KERNEL => {
@@ -534,10 +557,10 @@ mod tests {
     #[test]
     fn old_kernels_are_refused_by_name() {
         for new in ["6.1.0-32-cloud-amd64", "6.18.44", "7.2", "strange"] {
-            assert!(require_kernel(new).is_ok(), "{new}");
+            assert!(require_release(new).is_ok(), "{new}");
         }
         for old in ["5.10.0-35-amd64", "6.0.19", "4.19"] {
-            let text = require_kernel(old).unwrap_err().to_string();
+            let text = require_release(old).unwrap_err().to_string();
             assert_eq!(text, format!("kernel {old} is too old: xlb needs 6.1 or newer"));
         }
     }

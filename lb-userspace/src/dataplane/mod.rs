@@ -1,9 +1,10 @@
 //! The data plane as the control plane sees it: tables to write, packets to wait for, counters to read.
 //!
 //! [`kernel::Kernel`] is the real one, [`memory::Memory`] the same tables without a kernel behind them. Who decides what is
-//! written is `reconcile`; nobody else holds a `&mut` to either.
+//! written is `reconcile`; nobody else holds a `&mut` to either. [`decap`] is the program of the receiving side.
 
 mod connections;
+pub mod decap;
 mod grace;
 pub mod kernel;
 pub mod memory;

@@ -25,6 +25,8 @@ pub enum Mode {
     Dsr,
     /// In an outer header.
     Ipip,
+    /// In an outer header and UDP.
+    Gue,
     /// With the web's address and another port; it answers through the balancer.
     Nat,
     /// The same, and with an address of the balancer's as source.
@@ -34,7 +36,7 @@ pub enum Mode {
 impl Mode {
     /// Whether the destination of a packet stays the VIP.
     pub(super) const fn keeps_vip(self) -> bool {
-        matches!(self, Self::Dsr | Self::Ipip)
+        matches!(self, Self::Dsr | Self::Ipip | Self::Gue)
     }
 }
 
@@ -85,6 +87,7 @@ impl Config {
         let mode = match self.mode {
             Mode::Dsr => "dsr",
             Mode::Ipip => "ipip",
+            Mode::Gue => "gue",
             Mode::Nat => "nat",
             Mode::Fullnat => "fullnat",
         };

@@ -12,6 +12,7 @@ mod load;
 mod netns;
 mod network;
 pub(crate) mod process;
+mod receiver;
 pub mod signals;
 pub mod wait;
 mod web;
@@ -37,6 +38,7 @@ pub use self::{
     load::{Load, Plan, Sample},
     netns::Netns,
     network::{VIP4, VIP6, web_address},
+    receiver::Receiver,
     web::Web,
 };
 
@@ -55,10 +57,12 @@ pub struct Lab {
     lb: Netns,
     _switch: Netns,
     directory: Directory,
+    /// How many `xlb decap` were started.
+    receivers: AtomicU32,
 }
 
 impl Lab {
-    /// Lays the cables and starts `webs` web servers, which can receive `mode`.
+    /// Lays the cables and starts `webs` web servers, which can receive `mode`; those of mode `gue` need [`Lab::receive`].
     ///
     /// # Errors
     /// Not root, something is not installed or not built, or the kernel refuses.
@@ -82,7 +86,16 @@ impl Lab {
             webs.push(web);
         }
         let client = Arc::new(client);
-        Ok(Self { balancer: None, webs, _testbed: testbed, client, lb, _switch: switch, directory })
+        Ok(Self {
+            balancer: None,
+            webs,
+            _testbed: testbed,
+            client,
+            lb,
+            _switch: switch,
+            directory,
+            receivers: AtomicU32::new(0),
+        })
     }
 
     /// Starts `xlb run` and waits until every backend gets traffic.
@@ -124,6 +137,31 @@ impl Lab {
     /// It cannot be started, or does not end.
     pub fn run_to_end(&self, xlb: &Path, config: &str, socket: &str) -> Result<(ExitStatus, String)> {
         balancer::run_to_end(xlb, &self.lb, &self.directory.path, config, socket)
+    }
+
+    /// Starts `xlb decap` with these arguments on a web server, counted from 0.
+    ///
+    /// # Errors
+    /// There is no such server, or it does not start.
+    pub fn receive(&self, xlb: &Path, web: usize, arguments: &[&str]) -> Result<Receiver> {
+        let (web, log) = self.receiving(web)?;
+        Receiver::start(xlb, web.netns(), log, arguments)
+    }
+
+    /// Runs an `xlb decap` that is expected to end at once; how it ended, and what it said.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not end.
+    pub fn receive_to_end(&self, xlb: &Path, web: usize, arguments: &[&str]) -> Result<(ExitStatus, String)> {
+        let (web, log) = self.receiving(web)?;
+        receiver::run_to_end(xlb, web.netns(), &log, arguments)
+    }
+
+    /// A web server, and a new log for an `xlb decap` there.
+    fn receiving(&self, web: usize) -> Result<(&Web, PathBuf)> {
+        let web = self.webs.get(web).with_context(|| format!("the lab has no web server {web}"))?;
+        let number = self.receivers.fetch_add(1, Ordering::Relaxed);
+        Ok((web, self.directory.path.join(format!("decap{number}.log"))))
     }
 
     /// The balancer.

@@ -88,7 +88,7 @@ impl Network {
         configure(&network.client, CLIENT, CLIENT_MTU, &routes_to_vips())?;
         configure(&network.lb, LB, MTU, &pool())?;
         let more = match mode {
-            Mode::Dsr | Mode::Ipip => vips_on_loopback(),
+            Mode::Dsr | Mode::Ipip | Mode::Gue => vips_on_loopback(),
             Mode::Nat => routes_to_client(),
             Mode::Fullnat => String::new(),
         };

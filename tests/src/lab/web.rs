@@ -41,7 +41,9 @@ impl Web {
         &self.name
     }
 
-    pub(super) fn netns(&self) -> &Netns {
+    /// Its namespace.
+    #[must_use]
+    pub fn netns(&self) -> &Netns {
         &self.netns
     }
 

@@ -37,17 +37,23 @@ impl Random {
     }
 }
 
-/// An endless supply of frames of at least 14 bytes, made from the frames of the golden rows.
+/// An endless supply of frames of at least 14 bytes, made from known ones.
 pub struct Frames {
     random: Random,
     seeds: Vec<Vec<u8>>,
 }
 
 impl Frames {
-    /// The sequence of a seed.
+    /// The sequence of a seed, made from the frames of the golden rows.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), seeds: rows().into_iter().map(|row| row.frame).collect() }
+        Self::made_from(rows().into_iter().map(|row| row.frame).collect(), seed)
+    }
+
+    /// The sequence of a seed, made from `seeds`.
+    #[must_use]
+    pub const fn made_from(seeds: Vec<Vec<u8>>, seed: u64) -> Self {
+        Self { random: Random::new(seed), seeds }
     }
 
     /// The next frame.

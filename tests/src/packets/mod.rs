@@ -3,6 +3,7 @@
 //! `frame` builds frames byte by byte, with nothing from lb-common: what is expected is not computed by what is tested.
 //! `world` is the configuration that the rows meet, installed by the production reconciler. `rows` is the table.
 
+pub mod decap;
 pub mod frame;
 pub mod fuzz;
 pub mod rows;

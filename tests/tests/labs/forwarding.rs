@@ -72,7 +72,7 @@ fn requests(lab: &Lab, config: &Config) -> Result<()> {
 }
 
 /// A client that is not ours.
-fn curls(lab: &Lab, service: SocketAddr) -> Result<()> {
+pub(crate) fn curls(lab: &Lab, service: SocketAddr) -> Result<()> {
     for _ in 0..CURLS {
         let mut curl = lab.client().command("curl");
         curl.args(["--silent", "--show-error", "--fail", "--max-time", "5", "--noproxy", "*"]);
@@ -85,7 +85,7 @@ fn curls(lab: &Lab, service: SocketAddr) -> Result<()> {
 }
 
 /// Megabytes each way: full-size segments, with the outer header if there is one.
-fn transfers(lab: &Lab, service: SocketAddr) -> Result<()> {
+pub(crate) fn transfers(lab: &Lab, service: SocketAddr) -> Result<()> {
     let blob = lab.blob()?;
     let limit = Duration::from_secs(10);
     for number in 0..TRANSFERS {

@@ -5,13 +5,14 @@ use aya::programs::XdpMode as AyaMode;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::features::Features;
 use lb_common::abi::program;
+use lb_userspace::dataplane::decap;
 use lb_userspace::dataplane::kernel::{Kernel, Options};
 use lb_userspace::model::XdpMode;
 
 use super::super::Program;
 use super::init::{VIRTIO, ip};
 use super::report::Report;
-use crate::packets::world;
+use crate::packets::{self, world};
 use crate::testbed::{self, Testbed};
 
 const VETH: &str = "xlb-veth";
@@ -29,6 +30,10 @@ pub(super) fn check(report: &mut Report) -> Result<()> {
             Ok(found) => report.program(found)?,
             Err(error) => report.failed(&format!("testbed {name}"), &error)?,
         }
+    }
+    match receiver() {
+        Ok(found) => report.program(found)?,
+        Err(error) => report.failed(decap::PROGRAM, &error)?,
     }
     ip(&["link", "delete", VETH])
 }
@@ -86,4 +91,13 @@ fn load_from_testbed(name: &str) -> Result<Program> {
 
 fn attached() -> Vec<String> {
     ["veth", "virtio-net"].map(str::to_owned).into()
+}
+
+fn receiver() -> Result<Program> {
+    let mut receiver = packets::decap::in_kernel()?;
+    let (translated, verified) = receiver.size()?;
+    for interface in [VETH, VIRTIO] {
+        receiver.attach(interface, XdpMode::Native)?;
+    }
+    Ok(Program { name: decap::PROGRAM.to_owned(), verified, translated, attached: attached() })
 }
