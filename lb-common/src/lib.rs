@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod capture;
 pub mod checksum;
 pub mod commit;
 pub mod decap;

@@ -20,8 +20,8 @@ use lb_common::decide::{self, Answer, Course, Decision, Done, Forward, Tables, W
 use lb_common::reason::{DropReason, PassReason};
 use lb_common::rewrite::{answer as answers, rewrite};
 
+use crate::capture;
 use crate::context::{frame, len_bytes, whole_frame};
-use crate::count::count;
 use crate::maps::{PROGRAMS, WORK};
 use crate::reply::send as send_reply;
 use crate::tables::{KernelTables, features};
@@ -38,10 +38,17 @@ pub fn ingress(ctx: &XdpContext) -> u32 {
     if !features().has(Features::CAPTURE) {
         let frame = frame(ctx);
         let bytes = frame.len_bytes() as u64;
-        if let Some(action) = plain(&frame, &tables, CarriedOut { ctx, tables: &tables, bytes }) {
-            return action;
-        }
+        plain(&frame, &tables, CarriedOut { ctx, tables: &tables, bytes })
+            .unwrap_or_else(|| go_on(ctx, program::ANY))
+    } else {
+        go_on(ctx, program::CAPTURE)
     }
+}
+
+/// Keeps the packet as it came in, and goes on as with any.
+#[inline(always)]
+pub fn capture(ctx: &XdpContext) -> u32 {
+    capture::begin(ctx);
     go_on(ctx, program::ANY)
 }
 
@@ -57,15 +64,13 @@ impl<'c> Done<'c> for CarriedOut<'c> {
 
     #[inline(always)]
     fn forward(self, forward: Forward, backend: &'c Backend) -> u32 {
-        if !features().has(Features::DRY_RUN) {
-            commit::see(self.tables, &forward.memory);
-        }
+        commit::see(self.tables, &forward.memory);
         send::<true>(self.ctx, &forward, backend, &NO_TUPLE, self.bytes)
     }
 
     #[inline(always)]
     fn pass(self, reason: PassReason) -> u32 {
-        pass(reason, self.bytes)
+        pass(self.ctx, reason, self.bytes)
     }
 }
 
@@ -73,7 +78,7 @@ impl<'c> Done<'c> for CarriedOut<'c> {
 #[inline(always)]
 pub fn any(ctx: &XdpContext) -> u32 {
     let bytes = len_bytes(ctx);
-    let Some(work) = work() else { return pass(PassReason::NotConfigured, bytes) };
+    let Some(work) = work() else { return pass(ctx, PassReason::NotConfigured, bytes) };
     let work = work.write(Work::NEW);
     let course = decide::any(&whole_frame(ctx, bytes), &KernelTables(ctx), work);
     follow(ctx, course, work, bytes)
@@ -104,9 +109,7 @@ pub fn reply(ctx: &XdpContext) -> u32 {
 /// Goes on with what was found out about a packet.
 #[inline(always)]
 fn follow(ctx: &XdpContext, course: Course, work: &Work, bytes: u64) -> u32 {
-    let next = if features().has(Features::DRY_RUN) {
-        program::SEND
-    } else if features().has(Features::FULLNAT) && has_connection(work) {
+    let next = if features().has(Features::FULLNAT) && has_connection(work) {
         program::JOIN
     } else {
         program::ENTER
@@ -115,7 +118,7 @@ fn follow(ctx: &XdpContext, course: Course, work: &Work, bytes: u64) -> u32 {
         (Course::Vip, _) => go_on(ctx, program::VIP),
         (Course::Reply, _) => go_on(ctx, program::REPLY),
         (Course::Send, _) => go_on(ctx, next),
-        (Course::Leave, Decision::Pass(reason)) => pass(*reason, bytes),
+        (Course::Leave, Decision::Pass(reason)) => pass(ctx, *reason, bytes),
         (Course::Leave, Decision::Drop(reason)) => drop_packet(ctx, *reason, bytes),
         (Course::Leave, Decision::Forward(_) | Decision::Reply(_) | Decision::Answer(_)) => XDP_PASS,
     }
@@ -145,7 +148,7 @@ fn entered(ctx: &XdpContext, course: Course, work: &Work, next: u32) -> u32 {
     match (course, &work.decision) {
         (Course::Send, _) => go_on(ctx, next),
         (Course::Leave, Decision::Drop(reason)) => drop_packet(ctx, *reason, len_bytes(ctx)),
-        (Course::Leave, Decision::Pass(reason)) => pass(*reason, len_bytes(ctx)),
+        (Course::Leave, Decision::Pass(reason)) => pass(ctx, *reason, len_bytes(ctx)),
         (
             Course::Leave | Course::Vip | Course::Reply,
             Decision::Forward(_)
@@ -209,7 +212,7 @@ fn send_to_id<const PLAIN: bool>(
 ) -> u32 {
     match tables.node() {
         Some(node) => send::<PLAIN>(ctx, forward, &node.backends[forward.id.index()], out, bytes),
-        None => pass(PassReason::NotConfigured, bytes),
+        None => pass(ctx, PassReason::NotConfigured, bytes),
     }
 }
 
@@ -229,7 +232,7 @@ fn send<const PLAIN: bool>(
     if rewrite::<PLAIN>(&mut frame(ctx), features(), forward, backend, out).is_none() {
         return drop_packet(ctx, DropReason::BadLength, bytes);
     }
-    count(counters::of_backend(forward.id), bytes, forward.packet.begins);
+    capture::end(ctx, counters::of_backend(forward.id), bytes, forward.packet.begins, backend.interface);
     transmit(ctx, backend.interface)
 }
 
@@ -249,7 +252,7 @@ fn send_back(ctx: &XdpContext, answer: &Answer, bytes: u64) -> u32 {
     if answers::write(&mut frame(ctx), features(), answer).is_none() {
         return drop_packet(ctx, DropReason::BadLength, bytes);
     }
-    count(counters::of_answer(answer.kind()), bytes, false);
+    capture::end(ctx, counters::of_answer(answer.kind()), bytes, false, ctx.ingress_ifindex() as u32);
     XDP_TX
 }
 
@@ -288,15 +291,15 @@ fn set_len(ctx: &XdpContext, len: i32, now: i32) -> bool {
 
 /// Passes a frame to the kernel's stack.
 #[inline(always)]
-pub fn pass(reason: PassReason, bytes: u64) -> u32 {
-    count(counters::of_pass(reason), bytes, false);
+pub fn pass(ctx: &XdpContext, reason: PassReason, bytes: u64) -> u32 {
+    capture::end(ctx, counters::of_pass(reason), bytes, false, 0);
     XDP_PASS
 }
 
 /// Drops a frame.
 #[inline(always)]
 pub fn drop_packet(ctx: &XdpContext, reason: DropReason, bytes: u64) -> u32 {
-    count(counters::of_drop(reason), bytes, false);
+    capture::end(ctx, counters::of_drop(reason), bytes, false, 0);
     // SAFETY: a static of this object; volatile, so that the value of the loaded object is read and not today's initializer.
     if unsafe { core::ptr::read_volatile(&raw const TRACE_DROPS) } != 0 {
         info!(ctx, "dropped a packet of {} bytes: {}", bytes, reason.name());

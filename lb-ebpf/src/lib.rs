@@ -7,6 +7,7 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "the target has no other compare-exchange")]
 
+pub mod capture;
 pub mod context;
 pub mod count;
 pub mod ingress;

@@ -6,7 +6,7 @@
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_ebpf::ingress::{answer, any, carry_out, enter, ingress, join, reply, vip};
+use lb_ebpf::ingress::{answer, any, capture, carry_out, enter, ingress, join, reply, vip};
 
 /// Forwards packets to the backends of their service.
 #[xdp(frags)]
@@ -62,6 +62,12 @@ fn xlb_enter(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn xlb_send(ctx: XdpContext) -> u32 {
     carry_out(&ctx)
+}
+
+/// Goes before the others while packets are captured.
+#[xdp(frags)]
+fn xlb_capture(ctx: XdpContext) -> u32 {
+    capture(&ctx)
 }
 
 /// Helpers for tracing may be called by programs under a licence that is compatible with the GPL only.

@@ -13,6 +13,7 @@ use lb_common::abi::node::Node;
 use lb_common::abi::slot::SlotLine;
 use lb_common::decide::Work;
 
+use crate::capture::Taken;
 use crate::route::{ROUTES_KEPT, Route};
 
 /// Userspace changes these by plain stores into the mapped memory: one word is one change, without a system call.
@@ -56,11 +57,15 @@ pub static SERVERS: HashMap<ServerKey, u32, 32_768, 1> = HashMap::new();
 
 /// The programs that others go on in, at the places of `abi::program`.
 #[btf_map]
-pub static PROGRAMS: ProgramArray<7> = ProgramArray::new();
+pub static PROGRAMS: ProgramArray<8> = ProgramArray::new();
 
 /// What is known of the packet that a CPU works on, one entry.
 #[btf_map]
 pub static WORK: PerCpuArray<Place, 1> = PerCpuArray::new();
+
+/// In a dry run the counter that would have been moved last, plus one.
+#[btf_map]
+pub static FATE: PerCpuArray<u32, 1> = PerCpuArray::new();
 
 /// A number on its way from one place of a program to another.
 #[btf_map]
@@ -73,6 +78,10 @@ pub static ROUTES: PerCpuArray<Route, ROUTES_KEPT> = PerCpuArray::new();
 /// Room for a packet's work.
 #[repr(transparent)]
 pub struct Place(pub MaybeUninit<Work>);
+
+/// What is kept of a packet for a capture, one entry.
+#[btf_map]
+pub static TAKEN: PerCpuArray<Taken, 1> = PerCpuArray::new();
 
 /// Captured packets.
 #[btf_map]

@@ -6,8 +6,8 @@ use lb_common::decide::Reply;
 use lb_common::reason::{DropReason, Event, PassReason};
 use lb_common::rewrite::{decrement, nat};
 
+use crate::capture;
 use crate::context::frame;
-use crate::count::count;
 use crate::ingress::{drop_packet, pass, transmit};
 use crate::route::{self, Way};
 
@@ -18,7 +18,7 @@ pub fn send(ctx: &XdpContext, reply: &Reply, bytes: u64) -> u32 {
     let way = route::find(ctx, packet, &reply.destination.address);
     if matches!(way, Way::None) {
         // A health check's answer, for instance.
-        return pass(PassReason::NotVip, bytes);
+        return pass(ctx, PassReason::NotVip, bytes);
     }
     let mut frame = frame(ctx);
     if nat::translate(&mut frame, packet, &reply.change).is_none() {
@@ -26,7 +26,7 @@ pub fn send(ctx: &XdpContext, reply: &Reply, bytes: u64) -> u32 {
     }
     let Way::Known(route) = way else {
         // It takes the hop off itself.
-        return pass(PassReason::ReplyToStack, bytes);
+        return pass(ctx, PassReason::ReplyToStack, bytes);
     };
     let Some(hops) = frame.get::<u8>(packet.l3() + if packet.is_v4 { 8 } else { 7 }) else {
         return drop_packet(ctx, DropReason::BadLength, bytes);
@@ -39,6 +39,6 @@ pub fn send(ctx: &XdpContext, reply: &Reply, bytes: u64) -> u32 {
     if written.is_none() {
         return drop_packet(ctx, DropReason::BadLength, bytes);
     }
-    count(counters::of_event(Event::ReplySent), bytes, false);
+    capture::end(ctx, counters::of_event(Event::ReplySent), bytes, false, route.interface);
     transmit(ctx, route.interface)
 }

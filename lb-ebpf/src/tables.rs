@@ -103,15 +103,22 @@ impl Tables for KernelTables<'_> {
     }
 }
 
+/// Whether nothing may be written.
+#[inline(always)]
+fn is_dry() -> bool {
+    features().has(Features::DRY_RUN)
+}
+
+/// In a dry run every write succeeds as far as a look can tell, and does nothing.
 impl State for KernelTables<'_> {
     #[inline(always)]
     fn swap_flow(&self, set: u32, way: u32, old: FlowEntry, new: FlowEntry) -> bool {
-        FLOWS.get_ptr_mut(set).is_some_and(|entries| swap(entries, way, old, new))
+        is_dry() || FLOWS.get_ptr_mut(set).is_some_and(|entries| swap(entries, way, old, new))
     }
 
     #[inline(always)]
     fn swap_fragment(&self, set: u32, way: u32, old: FlowEntry, new: FlowEntry) -> bool {
-        FRAGMENTS.get_ptr_mut(set).is_some_and(|entries| swap(entries, way, old, new))
+        is_dry() || FRAGMENTS.get_ptr_mut(set).is_some_and(|entries| swap(entries, way, old, new))
     }
 
     #[inline(always)]
@@ -122,14 +129,19 @@ impl State for KernelTables<'_> {
 
     #[inline(always)]
     fn set_earned_us(&self, key: &LimitKey, at_us: u64) {
-        // Without memory the source is not limited.
-        let _ = LIMITS.insert(key, at_us, 0);
+        if !is_dry() {
+            // Without memory the source is not limited.
+            let _ = LIMITS.insert(key, at_us, 0);
+        }
     }
 
     #[inline(always)]
     fn enter(&self, key: &Tuple, connection: &Connection) -> Entered {
         // From asm-generic/errno-base.h.
         const EEXIST: i32 = -17;
+        if is_dry() {
+            return if CONNECTIONS.get_ptr(key).is_some() { Entered::Taken } else { Entered::Yes };
+        }
         match CONNECTIONS.insert(key, connection, u64::from(BPF_NOEXIST)) {
             Ok(()) => Entered::Yes,
             Err(EEXIST) => Entered::Taken,
@@ -139,7 +151,9 @@ impl State for KernelTables<'_> {
 
     #[inline(always)]
     fn renew(&self, key: &Tuple, last_seen: u32, seen: u8) {
-        if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
+        if !is_dry()
+            && let Some(connection) = CONNECTIONS.get_ptr_mut(key)
+        {
             // SAFETY: the element lives as long as this program runs (RCU); both fields are single words.
             let connection = unsafe { &mut *connection };
             if connection.last_seen != last_seen {
@@ -153,8 +167,10 @@ impl State for KernelTables<'_> {
 
     #[inline(always)]
     fn leave(&self, key: &Tuple) {
-        // It was entered just now by this very packet.
-        let _ = CONNECTIONS.remove(key);
+        if !is_dry() {
+            // It was entered just now by this very packet.
+            let _ = CONNECTIONS.remove(key);
+        }
     }
 
     #[inline(always)]

@@ -11,4 +11,6 @@ pub mod health;
 pub mod model;
 pub mod nearest;
 pub mod neighbor;
+pub mod packet;
+pub mod pcap;
 pub mod reconcile;

@@ -63,6 +63,6 @@ impl Testbed {
     /// # Errors
     /// When the kernel refuses.
     pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunResult> {
-        Ok(test_run(self.xdp()?, frame, repeat)?)
+        Ok(test_run(self.xdp()?, frame, None, repeat)?)
     }
 }

@@ -3,10 +3,14 @@
 //! A test that cannot run here is reported as ignored, with the reason; where `XLB_REQUIRE=1` says that the machine has
 //! what it takes, it fails instead. The tests are in the files below, by the question they ask.
 
+#[path = "labs/capture.rs"]
+mod capture;
 #[path = "labs/changes.rs"]
 mod changes;
 #[path = "labs/daemon.rs"]
 mod daemon;
+#[path = "labs/explain.rs"]
+mod explain;
 #[path = "labs/forwarding.rs"]
 mod forwarding;
 #[path = "labs/leftovers.rs"]
@@ -38,8 +42,16 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let missing = can_run().err().map(|reason| format!("{reason:#}"));
-    let tests =
-        [forwarding::TESTS, receiving::TESTS, changes::TESTS, daemon::TESTS, leftovers::TESTS].concat();
+    let tests = [
+        forwarding::TESTS,
+        receiving::TESTS,
+        changes::TESTS,
+        daemon::TESTS,
+        explain::TESTS,
+        capture::TESTS,
+        leftovers::TESTS,
+    ]
+    .concat();
     let code = requirement::run_with(&arguments, &missing, tests.into_iter().map(trial).collect());
     let left = lab::leftovers::own();
     if !left.is_empty() {

@@ -6,16 +6,25 @@ mod decap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
+use lb_common::abi::control::Capture;
 use lb_common::abi::counters::{self, MAX_REASONS};
+use lb_common::abi::features::Features;
 use lb_common::reason::{AnswerKind, DropReason};
+use lb_userspace::dataplane::Dataplane;
+use lb_userspace::dataplane::captured::Capturing;
+use lb_userspace::dataplane::dry_run::{Dry, DryRun};
+use lb_userspace::dataplane::host;
 use lb_userspace::dataplane::kernel::Kernel;
 use lb_userspace::dataplane::memory::Memory;
 use libtest_mimic::{Failed, Trial};
 use nix::time::{ClockId, clock_gettime};
-use xlb_tests::packets::frame::{internet_checksum, tagged_to_node, tcp, to_node, v4, v6};
+use xlb_tests::packets::dump::Dump;
+use xlb_tests::packets::frame::{
+    ACK, SYN, internet_checksum, summed, tagged_to_node, tcp, tcp_with, to_node, v4, v6,
+};
 use xlb_tests::packets::fuzz::{Frames, Random};
 use xlb_tests::packets::rows::{Outcome, Row, action, rows, run_in_kernel, run_on_host, watched_counters};
-use xlb_tests::packets::world::World;
+use xlb_tests::packets::world::{INGRESS, World};
 use xlb_tests::requirement;
 
 fn main() -> ExitCode {
@@ -42,6 +51,12 @@ fn main() -> ExitCode {
     }));
     trials.extend(decap::on_host());
     let host_status = requirement::run(&None, trials);
+
+    // It looks for its maps among those of the process: it runs alone.
+    let dry_run = Trial::test("kernel::a-dry-run-says-the-same-and-changes-nothing", || {
+        dry_runs(&mut World::in_kernel()?, 20_000)
+    });
+    let dry_status = requirement::run(&missing, vec![dry_run]);
 
     let kernel = Shared::default();
     let mut trials = Vec::new();
@@ -79,8 +94,141 @@ fn main() -> ExitCode {
         random_against_host(&mut World::in_memory(), &mut World::in_kernel()?, 1_000_000)
     }));
     trials.extend(decap::in_kernel());
+    trials.push(Trial::test("kernel::captured-as-they-came-and-left", || {
+        captured(&mut World::in_kernel_with(Features::CAPTURE)?)
+    }));
+    trials.push(Trial::test("kernel::captured-if-wanted", || {
+        captured_if_wanted(&mut World::in_kernel_with(Features::CAPTURE)?)
+    }));
     let kernel_status = requirement::run(&missing, trials);
-    if host_status == ExitCode::SUCCESS { kernel_status } else { host_status }
+    let all = [host_status, dry_status, kernel_status];
+    all.into_iter().find(|status| *status != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Dry runs of all rows, of a connection of mode `fullnat` and of random frames: host and program agree, nothing that packets change
+/// has changed, and the same frame in earnest has the same outcome.
+fn dry_runs(world: &mut World<Kernel>, random: usize) -> Result<(), Failed> {
+    let watched = watched_counters(world);
+    for row in rows() {
+        for frame in &row.before {
+            world.dataplane.test_run(frame, 1)?;
+        }
+        dry_then_in_earnest(world, &row.frame, &watched).map_err(|error| format!("{}: {error}", row.name))?;
+    }
+    let to_service = |flags| {
+        to_node(&summed(v4([198, 51, 100, 7], [192, 0, 2, 80], 6).packet(&tcp_with(flags, 40_000, 80, b""))))
+    };
+    let sent = dry_then_in_earnest(world, &to_service(SYN), &watched)?;
+    dry_then_in_earnest(world, &to_service(ACK), &watched)?;
+    let port = u16::from_be_bytes([sent.frame[34], sent.frame[35]]);
+    let reply = to_node(&summed(v4([10, 0, 0, 81], [10, 0, 0, 200], 6).packet(&tcp_with(
+        SYN | ACK,
+        8080,
+        port,
+        b"",
+    ))));
+    dry_then_in_earnest(world, &reply, &watched)?;
+
+    let before = dump(world)?;
+    let entries = before.flows.iter().flatten().flatten().filter(|word| **word != 0).count();
+    let (connections, limits) = (before.connections.len(), before.limits.len());
+    if entries == 0 || connections == 0 || limits == 0 {
+        let text = format!(
+            "{entries} flows and fragments, {connections} connections and {limits} limits: nothing is tested"
+        );
+        return Err(text.into());
+    }
+    let mut frames = Frames::new(4);
+    for number in 0..random {
+        dry_run(world, &frames.next_frame()).map_err(|error| format!("frame {number} of seed 4: {error}"))?;
+    }
+    if before == dump(world)? { Ok(()) } else { Err("random frames have changed something".into()) }
+}
+
+fn dump(world: &World<Kernel>) -> Result<Dump, String> {
+    Dump::of(&world.dataplane).map_err(|error| format!("{error:#}"))
+}
+
+fn dry_then_in_earnest(world: &mut World<Kernel>, frame: &[u8], watched: &[u32]) -> Result<Outcome, String> {
+    let before = dump(world)?;
+    let dry = dry_run(world, frame)?;
+    let after = dump(world)?;
+    if before != after {
+        return Err(format!("before {before:?}\n     after {after:?}"));
+    }
+    let outcome = run_in_kernel(world, frame, watched)?;
+    if dry == outcome { Ok(outcome) } else { Err(format!("     dry {dry}\n in earnest {outcome}")) }
+}
+
+/// One dry run on both sides, which have to agree.
+fn dry_run(world: &mut World<Kernel>, frame: &[u8]) -> Result<Outcome, String> {
+    let (_, host) = host::run(&Dry::new(&world.dataplane, INGRESS), frame);
+    let ran = world.dataplane.dry_run(frame, INGRESS).map_err(|error| error.to_string())?;
+    let (host, ran) =
+        (Outcome::from(host), Outcome { action: ran.action, frame: ran.frame, counter: ran.counter });
+    if host == ran { Ok(ran) } else { Err(format!("on the host {host}\n    program {ran}")) }
+}
+
+/// Every row is captured once: as it came, with its counter, and as it left if it did.
+fn captured(world: &mut World<Kernel>) -> Result<(), Failed> {
+    let watched = watched_counters(world);
+    for row in rows() {
+        for frame in row.before.iter().chain([&row.frame]) {
+            let outcome = run_in_kernel(world, frame, &watched)?;
+            let is_sent = matches!(outcome.action, action::TX | action::REDIRECT);
+            let expected = (frame.clone(), outcome.counter, is_sent.then(|| outcome.frame.clone()));
+            let got = next_captured(world).ok_or_else(|| format!("{}: was not captured", row.name))?;
+            if got != expected {
+                return Err(format!("{}: expected {expected:02x?}\n     got {got:02x?}", row.name).into());
+            }
+        }
+    }
+    match next_captured(world) {
+        None => Ok(()),
+        Some(more) => Err(format!("one was captured twice: {more:02x?}").into()),
+    }
+}
+
+/// The frame as it came, its counter, and the frame as it left.
+fn next_captured(world: &mut World<Kernel>) -> Option<(Vec<u8>, u32, Option<Vec<u8>>)> {
+    let record = world.dataplane.next_captured()?;
+    let cut =
+        |bytes: &[u8], len: u32| bytes[..bytes.len().min(usize::try_from(len).expect("a length"))].to_vec();
+    let after = (record.after_len > 0).then(|| cut(&record.after, record.after_len));
+    Some((cut(&record.before, record.before_len), record.fate, after))
+}
+
+/// A packet to 192.0.2.10:80 from 198.51.100.7, and which filters want it.
+fn captured_if_wanted(world: &mut World<Kernel>) -> Result<(), Failed> {
+    let frame = to_node(&v4([198, 51, 100, 7], [192, 0, 2, 10], 6).packet(&tcp(40_000, 80, b"")));
+    let fate = world.backend_counter("web4");
+    let (web4, web6) = (world.slots_base("web4") + 1, world.slots_base("web6") + 1);
+    let source = |bytes: [u8; 4]| {
+        let [a, b, c, d] = bytes;
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    };
+    let any = Capture { service: 0, fate: 0, prefix_bits: 0, family: 0, source: [0; 16] };
+    let from = |bytes, prefix_bits| Capture { source: source(bytes), prefix_bits, family: 4, ..any };
+    let rows = [
+        ("any", any, true),
+        ("its service", Capture { service: web4, ..any }, true),
+        ("another service", Capture { service: web6, ..any }, false),
+        ("its fate", Capture { fate: fate + 1, ..any }, true),
+        ("another fate", Capture { fate: fate + 2, ..any }, false),
+        ("its network", from([198, 51, 100, 0], 24), true),
+        ("its address", from([198, 51, 100, 7], 32), true),
+        ("another address", from([198, 51, 100, 6], 32), false),
+        ("the other family", Capture { family: 6, ..any }, false),
+    ];
+    for (name, capture, expected) in rows {
+        world.dataplane.set_capture(&capture);
+        world.dataplane.test_run(&frame, 1)?;
+        let got = next_captured(world).is_some();
+        if got != expected {
+            return Err(format!("{name}: captured {got}, expected {expected}").into());
+        }
+    }
+    Ok(())
 }
 
 /// The one loaded program, or why it does not load: once for all.

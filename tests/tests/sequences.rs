@@ -88,7 +88,7 @@ trait Plane: Dataplane {
 
 impl Plane for Memory {
     fn send(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>> {
-        use lb_userspace::dataplane::memory::Fate;
+        use lb_userspace::dataplane::host::Fate;
         let outcome = self.run(frame);
         Ok(matches!(outcome.fate, Fate::Send(_)).then_some(outcome.frame))
     }

@@ -4,6 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 /// Bytes of a frame that are kept: all of one at the usual MTU, with tags and an outer header.
 pub const SNAP_BYTES: usize = 1664;
+/// Packets that are captured in a second, or nearly, on each CPU; more are lost, and counted.
+pub const CAPTURES_A_SECOND: u64 = 1000;
 /// Size of the ring that captured packets wait in, a power of two.
 pub const CAPTURE_BYTES: u32 = 1 << 22;
 

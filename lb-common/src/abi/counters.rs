@@ -60,6 +60,34 @@ pub const fn of_event(event: Event) -> u32 {
     FIRST_EVENT + event as u32
 }
 
+/// What an entry of the counter table counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Packets passed for a reason.
+    Pass(PassReason),
+    /// Packets dropped for a reason.
+    Drop(DropReason),
+    /// Packets answered at once.
+    Answer(AnswerKind),
+    /// How often something happened.
+    Event(Event),
+    /// Packets sent to a backend.
+    Backend(BackendId),
+}
+
+/// What the entry of an index counts; `None` for one that counts nothing.
+#[must_use]
+pub fn counted(index: u32) -> Option<Counted> {
+    let place = (index % MAX_REASONS) as usize;
+    match index / MAX_REASONS {
+        0 => PassReason::ALL.get(place).map(|reason| Counted::Pass(*reason)),
+        1 => DropReason::ALL.get(place).map(|reason| Counted::Drop(*reason)),
+        2 => AnswerKind::ALL.get(place).map(|kind| Counted::Answer(*kind)),
+        3 => Event::ALL.get(place).map(|event| Counted::Event(*event)),
+        _ => BackendId::new(u16::try_from(index - FIRST_BACKEND).ok()?).map(Counted::Backend),
+    }
+}
+
 /// Whether an entry is that of a backend.
 #[must_use]
 pub const fn is_backend(index: u32) -> bool {
@@ -76,6 +104,19 @@ pub const fn of_backend(id: BackendId) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_tells_what_it_counts() {
+        assert!(PassReason::ALL.iter().all(|r| counted(of_pass(*r)) == Some(Counted::Pass(*r))));
+        assert!(DropReason::ALL.iter().all(|r| counted(of_drop(*r)) == Some(Counted::Drop(*r))));
+        assert!(AnswerKind::ALL.iter().all(|kind| counted(of_answer(*kind)) == Some(Counted::Answer(*kind))));
+        assert!(Event::ALL.iter().all(|event| counted(of_event(*event)) == Some(Counted::Event(*event))));
+        for id in [1, 2, 32_767] {
+            let id = BackendId::new(id).unwrap();
+            assert_eq!(counted(of_backend(id)), Some(Counted::Backend(id)));
+        }
+        assert_eq!([FIRST_DROP - 1, FIRST_BACKEND, MAX_COUNTERS].map(counted), [None; 3]);
+    }
 
     #[test]
     fn no_two_fates_share_a_counter() {

@@ -32,7 +32,8 @@ impl Features {
     pub const NEIGHBORS: Self = Self(1 << 8);
     /// Capturing packets.
     pub const CAPTURE: Self = Self(1 << 9);
-    /// Counts, remembers and limits nothing: for asking what would be.
+    /// Counts, remembers, limits and enters nothing, and tells in the map `FATE` what it would have counted: for asking what
+    /// would be.
     pub const DRY_RUN: Self = Self(1 << 10);
     /// Everything that a packet can meet.
     pub const ALL: Self = Self((1 << 9) - 1);

@@ -37,8 +37,10 @@ pub mod program {
     pub const JOIN: u32 = 5;
     /// Sends a packet back as its own answer.
     pub const ANSWER: u32 = 6;
+    /// Keeps a packet as it came in, for a capture.
+    pub const CAPTURE: u32 = 7;
     /// Their names, in this order, and the features of which any needs them; those without features are always needed.
-    pub const ALL: [(&str, Features); 7] = [
+    pub const ALL: [(&str, Features); 8] = [
         ("xlb_any", Features::NONE),
         ("xlb_vip", Features::NONE),
         ("xlb_reply", Features::REPLIES),
@@ -46,6 +48,7 @@ pub mod program {
         ("xlb_send", Features::NONE),
         ("xlb_join", Features::FULLNAT),
         ("xlb_answer", Features::NONE),
+        ("xlb_capture", Features::CAPTURE),
     ];
 
     /// Those that a program with these features goes on in, and their places.
@@ -80,6 +83,8 @@ pub mod map {
     pub const PROGRAMS: &str = "PROGRAMS";
     /// Captured packets, a ring.
     pub const CAPTURES: &str = "CAPTURES";
+    /// Index of the counter that a dry run would have moved, plus one; one entry per CPU.
+    pub const FATE: &str = "FATE";
     /// Those that a program finds as another program over the same tables has left them.
     pub const SHARED: [&str; 9] =
         [NODE, SLOTS, COUNTERS, FLOWS, FRAGMENTS, CONNECTIONS, LISTS, LIMITS, SERVERS];

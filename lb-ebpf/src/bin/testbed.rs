@@ -18,7 +18,7 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::frame::{EthHdr, Frame};
 use lb_common::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN, ether_type, protocol};
 use lb_ebpf::context::frame;
-use lb_ebpf::ingress::{answer, any, carry_out, enter, ingress, join, reply, vip};
+use lb_ebpf::ingress::{answer, any, capture, carry_out, enter, ingress, join, reply, vip};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 /// Set at load to make every run of a `bench_` program another flow.
@@ -181,6 +181,13 @@ fn xlb_enter(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn xlb_send(ctx: XdpContext) -> u32 {
     carry_out(&ctx)
+}
+
+/// Goes before the others while packets are captured.
+#[xdp(frags)]
+#[inline(always)]
+fn xlb_capture(ctx: XdpContext) -> u32 {
+    capture(&ctx)
 }
 
 /// Sends the frame back.

@@ -15,7 +15,10 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::types::{Admin, Backends, Done, NewBackend, Refusal, Services, SetAdmin, Status};
+use super::types::{
+    Admin, Backends, Captures, Done, Explanation, NewBackend, Question, Refusal, Services, SetAdmin, Status,
+    Wanted,
+};
 
 /// Longest answer that is read: 100,000 backends are about 40 MB.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
@@ -111,6 +114,38 @@ impl Client {
     pub async fn backends(&self, service: Option<&str>) -> Result<Backends, Error> {
         let query = service.map(|name| format!("?service={name}")).unwrap_or_default();
         self.send(Method::GET, &format!("/v1/backends{query}"), None::<&()>).await
+    }
+
+    /// What would become of a packet, and why.
+    ///
+    /// # Errors
+    /// No daemon, no answer, or a packet that cannot be.
+    pub async fn explain(&self, question: &Question) -> Result<Explanation, Error> {
+        self.send(Method::POST, "/v1/explain", Some(question)).await
+    }
+
+    /// Has packets captured, until [`Self::end_capture`], or until nobody asks for [`Self::captures`] any more.
+    ///
+    /// # Errors
+    /// No daemon, no answer, another capture, or a filter that cannot be.
+    pub async fn begin_capture(&self, wanted: &Wanted) -> Result<(), Error> {
+        self.send::<Done>(Method::POST, "/v1/capture", Some(wanted)).await.map(drop)
+    }
+
+    /// What was captured since the last time.
+    ///
+    /// # Errors
+    /// No daemon, no answer, or no capture.
+    pub async fn captures(&self) -> Result<Captures, Error> {
+        self.send(Method::GET, "/v1/capture", None::<&()>).await
+    }
+
+    /// Ends the capture.
+    ///
+    /// # Errors
+    /// No daemon, no answer, or no capture.
+    pub async fn end_capture(&self) -> Result<(), Error> {
+        self.send::<Done>(Method::DELETE, "/v1/capture", None::<&()>).await.map(drop)
     }
 
     /// Adds a backend to a service.

@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::nearest::way_out;
-use types::{Admin, Backends, NewBackend, Services, Status};
+use types::{Admin, Backends, Captures, Explanation, NewBackend, Question, Services, Status, Wanted};
 
 /// Where the answer to a request goes; that nobody waits for it any more is no error.
 pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -41,6 +41,30 @@ pub enum Request {
         service: Option<String>,
         /// The answer; `NotFound` if there is no such service.
         reply: Reply<Backends>,
+    },
+    /// What would become of a packet, and why.
+    Explain {
+        /// The packet.
+        question: Question,
+        /// The answer.
+        reply: Reply<Explanation>,
+    },
+    /// Packets are to be captured, until the client says stop or stays away.
+    BeginCapture {
+        /// Which ones.
+        wanted: Wanted,
+        /// Sent when the program captures.
+        reply: Reply<()>,
+    },
+    /// What was captured since the last time.
+    Captures {
+        /// The answer.
+        reply: Reply<Captures>,
+    },
+    /// The capture is over.
+    EndCapture {
+        /// Sent when the program does not capture any more.
+        reply: Reply<()>,
     },
     /// A backend is to join a service; judged by `config::backend`.
     AddBackend {

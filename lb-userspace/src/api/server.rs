@@ -58,6 +58,8 @@ fn router(requests: mpsc::Sender<Request>, limit: Duration) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/services", get(services))
         .route("/v1/backends", get(backends))
+        .route("/v1/explain", post(explain))
+        .route("/v1/capture", post(begin_capture).get(captures).delete(end_capture))
         .route("/v1/services/{service}/backends", post(add_backend))
         .route("/v1/services/{service}/backends/{name}", delete(delete_backend))
         .route("/v1/services/{service}/backends/{name}/admin", put(set_admin))
@@ -96,6 +98,28 @@ async fn backends(State(core): Core, RawQuery(query): RawQuery) -> Response {
         }
     };
     answer(&core, |reply| Request::Backends { service, reply }).await
+}
+
+async fn explain(State(core): Core, body: Body) -> Response {
+    match body.read() {
+        Ok(question) => answer(&core, |reply| Request::Explain { question, reply }).await,
+        Err((status, text)) => refuse(status, &text),
+    }
+}
+
+async fn begin_capture(State(core): Core, body: Body) -> Response {
+    match body.read() {
+        Ok(wanted) => change(&core, |reply| Request::BeginCapture { wanted, reply }).await,
+        Err((status, text)) => refuse(status, &text),
+    }
+}
+
+async fn captures(State(core): Core) -> Response {
+    answer(&core, |reply| Request::Captures { reply }).await
+}
+
+async fn end_capture(State(core): Core) -> Response {
+    change(&core, |reply| Request::EndCapture { reply }).await
 }
 
 async fn add_backend(State(core): Core, Path(service): Path<String>, body: Body) -> Response {

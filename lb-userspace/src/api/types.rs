@@ -3,8 +3,16 @@
 //! Every answer is an object with `version` first; a field may be added without a new version, none is renamed or
 //! removed. Counters count since the backend or reason exists in the data plane.
 
+mod capture;
+mod explain;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::capture::{Captured, Captures, Seen, Wanted};
+pub use self::explain::{
+    Asked, BackendHit, Confirmation, Confirmed, Egress, Explanation, Fate, FlowHit, Fragment, Header,
+    ListHit, NamedBy, Packet, Question, Rewrite, ServiceHit, SlotHit, Transport, Verdict, Way,
+};
 pub use crate::config::NewBackend;
 pub use crate::health::Health;
 use crate::model;
@@ -286,5 +294,12 @@ words! {
     Xdp { Native => "native", Generic => "generic" }
     Action { Pass => "pass", Drop => "drop", Answer => "answer" }
     BackendHealth { Up => "up", Down => "down", Unknown => "unknown", Unchecked => "unchecked" }
+    Fate {
+        Forwarded => "forwarded",
+        Replied => "replied",
+        Answered => "answered",
+        Passed => "passed",
+        Dropped => "dropped"
+    }
     Neighbor { Resolved => "resolved", Unresolved => "unresolved" }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_common::rewrite::gue;
 
 use crate::api::socket::DEFAULT_PATH;
+use crate::api::types::Transport;
 use crate::config;
 use crate::nearest::way_out;
 
@@ -44,6 +45,10 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Say what becomes of a packet, and why: service, slot, backend, way out, or the reason why not.
+    Explain(Explain),
+    /// Write packets to a file, as they came and as they left, with what became of them.
+    Capture(Capture),
     /// Services: address, port and protocol that clients use.
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -87,6 +92,59 @@ pub(super) struct Run {
     /// Log packets that are dropped. For finding a fault, not for production.
     #[arg(long)]
     pub(super) trace_drops: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(skip)]
+pub(super) struct Explain {
+    /// Where the packet comes from, as 198.51.100.7:40000 or [2001:db8::7]:40000; for icmp without a port.
+    #[arg(
+        long,
+        value_name = "A:P",
+        requires = "to",
+        required_unless_present = "pcap",
+        conflicts_with = "pcap"
+    )]
+    pub(super) from: Option<String>,
+    /// Where it goes.
+    #[arg(long, value_name = "V:P", requires = "from")]
+    pub(super) to: Option<String>,
+    /// What it is.
+    #[arg(long, value_enum, default_value_t = Transport::Tcp, conflicts_with = "pcap")]
+    pub(super) protocol: Transport,
+    /// It begins a connection; else it belongs to one, and has the flag ACK.
+    #[arg(long, conflicts_with = "pcap")]
+    pub(super) syn: bool,
+    /// Take a packet of this capture, pcap or pcapng, as it stands there.
+    #[arg(long, value_name = "FILE", requires = "number")]
+    pub(super) pcap: Option<PathBuf>,
+    /// Which packet of the capture, counted from 1.
+    #[arg(long, value_name = "N", requires = "pcap")]
+    pub(super) number: Option<usize>,
+    /// Where it comes in; the first attached interface when it is not given.
+    #[arg(long, value_name = "IF")]
+    pub(super) interface: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Capture {
+    /// The file, pcapng; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(super) write: PathBuf,
+    /// Only packets to this service.
+    #[arg(long, value_name = "SERVICE", value_parser = config::name)]
+    pub(super) service: Option<String>,
+    /// Only packets from this network, as 198.51.100.0/24, or from this address.
+    #[arg(long, value_name = "PREFIX")]
+    pub(super) from: Option<String>,
+    /// Only packets that were passed, dropped or answered for this reason.
+    #[arg(long, value_name = "REASON")]
+    pub(super) reason: Option<String>,
+    /// End after so many packets.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,8 +1,10 @@
 //! The command line: what was typed, who does it, and with which exit code it ends.
 //!
-//! `args` is the grammar, `render` turns answers into tables and pages, `units` numbers into words.
+//! `args` is the grammar, `explain` the command of that name, `render` turns answers into tables and pages, `units` numbers into words.
 
 mod args;
+mod capture;
+pub(crate) mod explain;
 mod render;
 mod units;
 
@@ -14,11 +16,11 @@ use anyhow::Context;
 use clap::Parser;
 
 use crate::api::client::Client;
-use crate::api::types::{Admin, NewBackend};
+use crate::api::types::{Admin, Confirmed, NewBackend};
 use crate::config::{self, Loaded, Overrides, Problems};
 use crate::daemon;
 use crate::decap;
-use args::{BackendCommand, BackendName, Cli, Command, Decap, Format, ServiceCommand};
+use args::{BackendCommand, BackendName, Cli, Command, Decap, Explain, Format, ServiceCommand};
 
 /// What went wrong, by exit code. 2 is reserved for a plan that has changes.
 enum Failure {
@@ -38,7 +40,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(usage) => return explain(&usage),
+        Err(usage) => return show(&usage),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -60,7 +62,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Help and version are answers; anything else that clap says is a failure.
-fn explain(usage: &clap::Error) -> ExitCode {
+fn show(usage: &clap::Error) -> ExitCode {
     let _ = usage.print();
     if usage.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
@@ -86,6 +88,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let status = client.status().await?;
             print(&render::status(&status, output)?)
         }
+        Command::Explain(typed) => explain(&client, typed).await,
+        Command::Capture(typed) => Ok(capture::run(&client, typed).await?),
         Command::Service(ServiceCommand::List { output }) => {
             let services = client.services().await?;
             print(&render::services(&services, output)?)
@@ -104,6 +108,18 @@ async fn receive(options: &decap::Options) -> Result<(), Failure> {
     print(&format!("{receiver}\n"))?;
     let report = receiver.until_told_to_stop().await;
     print(&report.lines().context("what was counted")?)
+}
+
+async fn explain(client: &Client, typed: Explain) -> Result<(), Failure> {
+    let format = typed.output.format;
+    let answer = client.explain(&explain::question(typed)?).await?;
+    print(&format.render(&answer, |_| explain::page(&answer))?)?;
+    if answer.confirmation.result == Confirmed::Different {
+        let text =
+            "the loaded program does otherwise than its tables say: please report this with the answer above";
+        return Err(anyhow::anyhow!(text).into());
+    }
+    Ok(())
 }
 
 async fn backend(client: &Client, command: BackendCommand) -> Result<(), Failure> {

@@ -94,6 +94,14 @@ pub(crate) fn prefix(key: &str, typed: &str) -> Result<Prefix, String> {
     rules::prefix(key, typed)
 }
 
+/// Reads a prefix of sources, as `allow` takes it; messages call it `key`.
+///
+/// # Errors
+/// Why it is not one.
+pub fn sources(key: &str, typed: &str) -> Result<model::Prefix, String> {
+    rules::sources(key, typed)
+}
+
 /// Validates `text`, which messages call `file`.
 ///
 /// # Errors

@@ -8,14 +8,17 @@ use std::time::Instant;
 
 use lb_common::abi::backend::BackendId;
 use lb_common::abi::connection::{Connection, seen};
+use lb_common::abi::features::Features;
 use lb_common::reason::Event;
 
 use tokio::sync::mpsc;
 
-use super::{Identity, report};
+use super::{Identity, capture, explain, report};
 use crate::api::{self, Request};
 use crate::config;
 use crate::dataplane::Dataplane;
+use crate::dataplane::captured::Capturing;
+use crate::dataplane::dry_run::DryRun;
 use crate::desired::{self, BackendState, Desired, ServiceKey, States, desired};
 use crate::health::{self, Checker, Health, Target};
 use crate::model::{Admin, Backend, Config, Mode, Service, Tracking};
@@ -33,6 +36,8 @@ pub(crate) struct Core<D> {
     pub(super) leaving: HashMap<String, Vec<Backend>>,
     /// What the last look at the flow table has found.
     pub(super) swept: Sweep,
+    /// The capture that is under way.
+    pub(super) capture: Option<capture::Running>,
     /// Flows that were not remembered for want of room, and the second at which there was one more of them.
     refused: (u64, u64),
     clock: Clock,
@@ -98,6 +103,7 @@ impl<D: Dataplane> Core<D> {
             dataplane,
             leaving: HashMap::new(),
             swept: Sweep::default(),
+            capture: None,
             refused: (0, 0),
             clock: Clock::new(),
             checkers,
@@ -106,6 +112,30 @@ impl<D: Dataplane> Core<D> {
         core.states = core.states_for(&core.config);
         core.follow_checks();
         core
+    }
+
+    /// Seconds on the clock that flows age by.
+    pub(super) fn seconds(&self) -> u64 {
+        self.clock.seconds()
+    }
+
+    /// Whose id it is, and whether that backend is leaving.
+    pub(super) fn owner(&self, id: BackendId) -> Option<(&Service, &Backend, bool)> {
+        self.config.services.iter().find_map(|service| {
+            let installed = self.installed.service(&key(service))?;
+            let leaving = self.leaving.get(&service.name).into_iter().flatten();
+            let all = service.backends.iter().map(|one| (one, false)).chain(leaving.map(|one| (one, true)));
+            let is_it = |(one, _): &(&Backend, bool)| {
+                installed.backend(desired::server(service.mode, one)) == Some(id)
+            };
+            all.into_iter().find(is_it).map(|(backend, leaving)| (service, backend, leaving))
+        })
+    }
+
+    /// Name of an interface.
+    pub(super) fn interface_name(&self, index: u32) -> String {
+        let known = self.snapshot.interfaces.get(&index);
+        known.map_or_else(|| format!("interface {index}"), |interface| interface.name.clone())
     }
 
     /// For what is done once around the loop: attaching.
@@ -176,6 +206,7 @@ impl<D: Dataplane> Core<D> {
             self.apply(plan);
         }
         self.sweep_connections(now);
+        capture::end_if_forgotten(self);
         self.see_off()
     }
 
@@ -297,11 +328,18 @@ impl<D: Dataplane> Core<D> {
     }
 
     /// Somebody asks over the API.
-    pub(super) fn on_request(&mut self, request: Request, identity: &Identity) {
+    pub(super) fn on_request(&mut self, request: Request, identity: &Identity)
+    where
+        D: Capturing + DryRun,
+    {
         match request {
             Request::Status { reply } => answer(reply, report::status(self, identity)),
             Request::Services { reply } => answer(reply, report::services(self)),
             Request::Backends { service, reply } => answer(reply, report::backends(self, service.as_deref())),
+            Request::Explain { question, reply } => answer(reply, explain::explain(self, &question)),
+            Request::BeginCapture { wanted, reply } => answer(reply, capture::begin(self, &wanted)),
+            Request::Captures { reply } => answer(reply, capture::read(self)),
+            Request::EndCapture { reply } => answer(reply, capture::end(self)),
             Request::AddBackend { service, backend, reply } => {
                 answer(reply, self.add_backend(&service, &backend));
             }
@@ -365,6 +403,20 @@ impl<D: Dataplane> Core<D> {
         self.change(|current| *current = config)
     }
 
+    /// What the program has to be able to do now.
+    fn features(&self) -> Features {
+        desired::features(&self.config).with(capture::feature(self.capture.as_ref()))
+    }
+
+    /// Makes the program one that can do that.
+    ///
+    /// # Errors
+    /// When it does not load; the one before stays.
+    pub(super) fn follow_features(&mut self) -> std::io::Result<()> {
+        let features = self.features();
+        self.dataplane.set_features(features)
+    }
+
     /// Changes the configuration, or leaves everything as it is when the tables for the new one cannot be had.
     fn change(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), api::Error> {
         let mut config = self.config.clone();
@@ -375,7 +427,8 @@ impl<D: Dataplane> Core<D> {
         let conflict = |error: &dyn std::fmt::Display| api::Error::Conflict(error.to_string());
         // What the new configuration needs the program must be able to do before it is asked to; what it does not need any more
         // goes at the end.
-        let (before, after) = (desired::features(&self.config), desired::features(&config));
+        let capture = capture::feature(self.capture.as_ref());
+        let (before, after) = (self.features(), desired::features(&config).with(capture));
         self.dataplane.set_features(before.with(after)).map_err(|error| conflict(&error))?;
         if let Err(error) = self.install(&desired) {
             // The program before did everything that the configuration before needs.

@@ -10,7 +10,9 @@
 //! Everything that happens ends in `core::Core`, which has the only `&mut` to the data plane. Here are the tasks and
 //! signals around it.
 
+mod capture;
 mod core;
+mod explain;
 mod report;
 
 use std::collections::BTreeSet;

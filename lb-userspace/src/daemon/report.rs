@@ -210,10 +210,10 @@ fn share(part: usize, whole: usize) -> f64 {
 }
 
 /// Numbers of services, backends and slots are far below 2^32.
-fn count(number: usize) -> u32 {
+pub(super) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn unreadable(error: std::io::Error) -> api::Error {
+pub(super) fn unreadable(error: std::io::Error) -> api::Error {
     api::Error::Failed(format!("the kernel does not tell its counters: {error}"))
 }

@@ -49,6 +49,11 @@ impl Connections {
         }
     }
 
+    /// What is known of one.
+    pub(super) fn get(&self, key: &Tuple) -> Option<Connection> {
+        self.handle()?.get(&Shared(*key), 0).ok().map(|Shared(connection)| connection)
+    }
+
     /// Another handle of the table, for a thread.
     fn handle(&self) -> Option<Table> {
         let copy = || {

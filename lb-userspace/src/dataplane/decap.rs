@@ -88,7 +88,7 @@ impl Decap {
     /// # Errors
     /// When the kernel refuses.
     pub fn test_run(&mut self, frame: &[u8]) -> Result<TestRunResult, Error> {
-        kernel::test_run(kernel::xdp(&mut self.ebpf, PROGRAM)?, frame, 1)
+        kernel::test_run(kernel::xdp(&mut self.ebpf, PROGRAM)?, frame, None, 1)
     }
 
     /// Instructions of the program, as [`Kernel::size`](kernel::Kernel::size) tells them.

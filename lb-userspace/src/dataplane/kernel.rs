@@ -5,20 +5,28 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use aya::maps::lpm_trie::Key;
-use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray, RingBuf};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::abi::backend::BackendId;
-use lb_common::abi::connection::{ListKey, ServerKey, list};
+use lb_common::abi::capture::{CAPTURE_BYTES, Captured};
+use lb_common::abi::connection::{Connection, LimitKey, ListKey, ServerKey, Tuple, list};
 use lb_common::abi::counters::Counter;
 use lb_common::abi::features::Features;
+use lb_common::abi::flow::FlowSet;
+use lb_common::abi::node::Node;
+use lb_common::abi::slot::Slot;
 use lb_common::abi::{map, program};
+use lb_common::decide;
 use lb_common::hash::FlowKey;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::captured::Capturing;
 use super::connections::Connections;
+use super::dry_run::{DryRun, Ran};
 use super::pod::Shared;
 use super::region::Region;
 use super::shelf::Shelf;
@@ -114,11 +122,34 @@ pub struct Kernel {
     connections: Connections,
     lists: LpmTrie<MapData, Shared<ListKey>, u32>,
     servers: HashMap<MapData, Shared<ServerKey>, u32>,
+    limits: HashMap<MapData, Shared<LimitKey>, u64>,
     attached: Vec<(String, Attached, XdpLinkId)>,
     /// Where another program finds the maps.
     shelf: Shelf,
     /// The programs that the attached one goes on in: the kernel forgets them when nobody holds the map.
     programs: ProgramArray<MapData>,
+    /// Where the program puts captured packets, while it can.
+    captures: Option<RingBuf<MapData>>,
+    /// The same programs for dry runs, once there was one.
+    dry: Option<DryProgram>,
+}
+
+/// The programs once more over the same tables, with [`Features::DRY_RUN`].
+struct DryProgram {
+    ebpf: Ebpf,
+    fate: PerCpuArray<MapData, u32>,
+    /// Held as [`Kernel`] holds its own.
+    _programs: ProgramArray<MapData>,
+}
+
+impl DryProgram {
+    fn load(options: &Options, shelf: &Shelf) -> Result<Self, Error> {
+        let features = Features(options.features.0 & !Features::CAPTURE.0).with(Features::DRY_RUN);
+        let options = Options { features, trace_drops: false, ..*options };
+        let (mut ebpf, programs) = load_object(OBJECT, PROGRAM, &options, &[], shelf)?;
+        let fate = take(&mut ebpf, map::FATE)?;
+        Ok(Self { ebpf, fate, _programs: programs })
+    }
 }
 
 impl Kernel {
@@ -156,9 +187,12 @@ impl Kernel {
             connections: Connections::new(descriptor(&ebpf, map::CONNECTIONS)?),
             lists: take(&mut ebpf, map::LISTS)?,
             servers: take(&mut ebpf, map::SERVERS)?,
+            limits: take(&mut ebpf, map::LIMITS)?,
             attached: Vec::new(),
             shelf,
             programs,
+            captures: captures(&mut ebpf, options)?,
+            dry: None,
             ebpf,
         })
     }
@@ -166,6 +200,7 @@ impl Kernel {
     /// Takes another program over the same maps in place of the one that is loaded, on every interface, packet by packet.
     fn replace(&mut self, options: &Options) -> Result<(), Error> {
         let (mut ebpf, programs) = load_object(OBJECT, &self.program, options, &[], &self.shelf)?;
+        let captures = captures(&mut ebpf, options)?;
         for (interface, mode, link) in std::mem::take(&mut self.attached) {
             let link = xdp(&mut self.ebpf, &self.program)?.take_link(link).map_err(load_error)?;
             let link = xdp(&mut ebpf, &self.program)?.attach_to_link(link).map_err(load_error)?;
@@ -173,8 +208,20 @@ impl Kernel {
         }
         self.ebpf = ebpf;
         self.programs = programs;
+        self.captures = captures;
         self.options = *options;
+        // It can do what the one before could.
+        self.dry = None;
         Ok(())
+    }
+
+    /// The programs for dry runs, loaded when they are needed first.
+    fn dry_program(&mut self) -> Result<&mut DryProgram, Error> {
+        let dry = match self.dry.take() {
+            Some(dry) => dry,
+            None => DryProgram::load(&self.options, &self.shelf)?,
+        };
+        Ok(self.dry.insert(dry))
     }
 
     /// Attaches the program to an interface of the current network namespace, until `self` is dropped.
@@ -205,7 +252,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses: a frame shorter than 14 bytes, for instance.
     pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunResult, Error> {
-        test_run(xdp(&mut self.ebpf, &self.program)?, frame, repeat)
+        test_run(xdp(&mut self.ebpf, &self.program)?, frame, None, repeat)
     }
 
     /// The program that is attached, and those that it goes on in, as they are loaded.
@@ -312,21 +359,107 @@ impl Dataplane for Kernel {
     }
 }
 
-/// Runs a program that is loaded as [`Kernel::test_run`] does.
+/// Runs a program that is loaded as [`Kernel::test_run`] does; `context` is the beginning of a `struct xdp_md`.
 ///
 /// # Errors
 /// As there.
-pub fn test_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<TestRunResult, Error> {
+pub fn test_run(
+    program: &Xdp,
+    frame: &[u8],
+    context: Option<&[u8]>,
+    repeat: u32,
+) -> Result<TestRunResult, Error> {
     let mut out = vec![0; frame.len() + 256];
     let options = TestRunOptions {
         data_in: Some(frame),
         data_out: Some(&mut out),
+        ctx_in: context,
         repeat,
         ..TestRunOptions::default()
     };
     let result = program.test_run(options).map_err(load_error)?;
     out.truncate(result.data_size_out as usize);
     Ok(TestRunResult { action: result.return_value, frame: out, duration: result.duration })
+}
+
+/// The live tables, for deciding about a packet on the host as the program does.
+impl decide::Tables for Kernel {
+    fn features(&self) -> Features {
+        self.options.features
+    }
+
+    fn node(&self) -> Option<&Node> {
+        self.tables.node()
+    }
+
+    fn slot(&self, index: u32) -> Option<Slot> {
+        self.tables.slot(index)
+    }
+
+    fn flows(&self, set: u32) -> Option<&FlowSet> {
+        self.tables.flows(set)
+    }
+
+    fn fragments(&self, set: u32) -> Option<&FlowSet> {
+        self.tables.fragments(set)
+    }
+
+    fn listed(&self, key: &ListKey) -> Option<u32> {
+        self.lists.get(&Key::new(u32::BITS + u128::BITS, Shared(*key)), 0).ok()
+    }
+
+    fn server(&self, key: &ServerKey) -> Option<BackendId> {
+        let id = self.servers.get(&Shared(*key), 0).ok()?;
+        BackendId::new(u16::try_from(id).ok()?)
+    }
+
+    fn connection(&self, key: &Tuple) -> Option<Connection> {
+        self.connections.get(key)
+    }
+
+    fn opaque(&self, number: usize) -> usize {
+        number
+    }
+
+    /// On the clock that `bpf_ktime_get_coarse_ns` reads.
+    fn now_us(&self) -> u64 {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map(std::time::Duration::from);
+        now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// No frame comes in here; [`Dry`](super::dry_run::Dry) says where one does.
+    fn ingress(&self) -> u32 {
+        0
+    }
+}
+
+impl Capturing for Kernel {
+    fn next_captured(&mut self) -> Option<Box<Captured>> {
+        let record = self.captures.as_mut()?.next()?;
+        bytemuck::try_pod_read_unaligned::<Captured>(&record).ok().map(Box::new)
+    }
+}
+
+impl DryRun for Kernel {
+    fn earned_back_us(&self, key: &LimitKey) -> Option<u64> {
+        self.limits.get(&Shared(*key), 0).ok()
+    }
+
+    fn dry_run(&mut self, frame: &[u8], interface: u32) -> io::Result<Ran> {
+        let program = self.dry_program().map_err(io::Error::other)?;
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        program.fate.set(0, PerCpuValues::try_from(vec![0; cpus])?, 0).map_err(io::Error::other)?;
+        // `struct xdp_md` (linux/bpf.h): data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let end = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let context: [u32; 6] = [0, end, 0, interface, 0, 0];
+        let xdp = xdp(&mut program.ebpf, PROGRAM).map_err(io::Error::other)?;
+        let result = test_run(xdp, frame, Some(bytemuck::bytes_of(&context)), 1).map_err(io::Error::other)?;
+        // One CPU has run it.
+        let fates = program.fate.get(&0, 0).map_err(io::Error::other)?;
+        let told = fates.iter().find_map(|fate| fate.checked_sub(1));
+        let counter = told.ok_or_else(|| io::Error::other("it has counted the frame nowhere"))?;
+        Ok(Ran { action: result.action, frame: result.frame, counter })
+    }
 }
 
 /// Loads the program and those that it goes on in. Maps that are on the shelf are taken from there, others put there.
@@ -346,6 +479,11 @@ fn load_object(
         .map_max_entries(map::FRAGMENTS, Sizes::sets(sizes.fragments))
         // Both sides of each.
         .map_max_entries(map::CONNECTIONS, sizes.connections.saturating_mul(2))
+        // One page where nothing is put there.
+        .map_max_entries(
+            map::CAPTURES,
+            if options.features.has(Features::CAPTURE) { CAPTURE_BYTES } else { 4096 },
+        )
         .override_global("TRACE_DROPS", &trace_drops, true)
         .override_global("FEATURES", &options.features.0, true);
     for (name, value) in constants {
@@ -382,6 +520,11 @@ pub(super) fn size(program: &Xdp) -> Result<(u32, u32), Error> {
         info.size_translated().unwrap_or_default() / 8,
         info.verified_instruction_count().unwrap_or_default(),
     ))
+}
+
+/// The ring of captured packets of a program that captures.
+fn captures(ebpf: &mut Ebpf, options: &Options) -> Result<Option<RingBuf<MapData>>, Error> {
+    options.features.has(Features::CAPTURE).then(|| take(ebpf, map::CAPTURES)).transpose()
 }
 
 /// Another descriptor of a hash map.

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use lb_common::abi::backend::BackendId;
+use lb_common::abi::capture::Captured;
 use lb_common::abi::connection::{Connection, LimitKey, ListKey, ServerKey, Tuple, list};
 use lb_common::abi::counters::{self, Counter, MAX_COUNTERS};
 use lb_common::abi::features::Features;
 use lb_common::abi::flow::{FlowEntry, FlowSet};
 use lb_common::abi::node::Node;
 use lb_common::abi::slot::Slot;
-use lb_common::commit::{Entered, State, commit, has_connection, join};
-use lb_common::decide::{self, Course, Decision, Work, decide};
-use lb_common::frame::Frame;
+use lb_common::commit::{Entered, State};
+use lb_common::decide::{self, Decision};
 use lb_common::hash::FlowKey;
-use lb_common::reason::{DropReason, Event, PassReason};
-use lb_common::rewrite::{answer, nat, rewrite};
+use lb_common::reason::Event;
 
+use super::captured::Capturing;
+use super::dry_run::{DryRun, Ran};
+use super::host::{self, Outcome};
 use super::region::Region;
 use super::tables::{Maps, Sizes, Tables};
 use super::{Dataplane, Grace, IsOver, list_key};
@@ -39,28 +41,6 @@ pub struct Memory {
 
 /// Index of the interface that packets come in by: that of the loopback, as of a test run in the kernel.
 pub const INGRESS: u32 = 1;
-
-/// What has become of a frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// What was decided.
-    pub fate: Fate,
-    /// The frame afterwards.
-    pub frame: Vec<u8>,
-    /// Index of the counter that it was counted in.
-    pub counter: u32,
-}
-
-/// Where a frame goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// To the kernel's stack.
-    Pass,
-    /// Nowhere.
-    Drop,
-    /// Out of an interface.
-    Send(u32),
-}
 
 struct Anonymous;
 
@@ -99,62 +79,12 @@ impl Memory {
         self.now_us = now_us;
     }
 
-    /// Does with a frame what the kernel's programs do, except that no route leads to a client: replies go to the stack.
+    /// Does with a frame what the kernel's programs do, as [`host::run`], and counts it.
     pub fn run(&self, frame: &[u8]) -> Outcome {
-        let mut bytes = frame.to_vec();
-        let mut work = decide(&Frame::from_bytes(&mut bytes), self);
-        let mut course = work.decision.course();
-        if course == Course::Send && has_connection(&work) {
-            course = join(self, &Frame::from_bytes(&mut bytes), &mut work);
-        }
-        if course == Course::Send {
-            let _ = commit(self, &mut work);
-        }
-        let (fate, counter, frame) = self.carry_out(&work, bytes);
-        self.count(
-            counter,
-            frame.1,
-            matches!(&work.decision, Decision::Forward(forward) if forward.packet.begins),
-        );
-        Outcome { fate, frame: frame.0, counter }
-    }
-
-    fn carry_out(&self, work: &Work, mut bytes: Vec<u8>) -> (Fate, u32, (Vec<u8>, u64)) {
-        let len = bytes.len() as u64;
-        let dropped = |reason, bytes| (Fate::Drop, counters::of_drop(reason), (bytes, len));
-        match &work.decision {
-            Decision::Pass(reason) => (Fate::Pass, counters::of_pass(*reason), (bytes, len)),
-            Decision::Drop(reason) => dropped(*reason, bytes),
-            Decision::Forward(forward) => {
-                let Some(node) = self.tables.node() else { return dropped(DropReason::NoBackend, bytes) };
-                let backend = &node.backends[forward.id.index()];
-                bytes.splice(0..0, vec![0; usize::from(forward.mode.overhead_bytes())]);
-                let mut frame = Frame::from_bytes(&mut bytes);
-                match rewrite::<false>(&mut frame, self.features, forward, backend, &work.out) {
-                    Some(()) => {
-                        (Fate::Send(backend.interface), counters::of_backend(forward.id), (bytes, len))
-                    }
-                    None => dropped(DropReason::BadLength, bytes),
-                }
-            }
-            Decision::Reply(reply) => {
-                match nat::translate(&mut Frame::from_bytes(&mut bytes), &reply.packet, &reply.change) {
-                    Some(()) => (Fate::Pass, counters::of_pass(PassReason::ReplyToStack), (bytes, len)),
-                    None => dropped(DropReason::BadLength, bytes),
-                }
-            }
-            Decision::Answer(made) => {
-                let size = answer::size(made);
-                if let Some(len) = size.len_bytes {
-                    bytes.resize(len, 0);
-                }
-                bytes.splice(0..0, vec![0; usize::from(size.head_bytes)]);
-                match answer::write(&mut Frame::from_bytes(&mut bytes), self.features, made) {
-                    Some(()) => (Fate::Send(INGRESS), counters::of_answer(made.kind()), (bytes, len)),
-                    None => dropped(DropReason::BadLength, bytes),
-                }
-            }
-        }
+        let (work, outcome) = host::run(self, frame);
+        let begins = matches!(&work.decision, Decision::Forward(forward) if forward.packet.begins);
+        self.count(outcome.counter, frame.len() as u64, begins);
+        outcome
     }
 
     fn count(&self, index: u32, bytes: u64, begins: bool) {
@@ -333,5 +263,22 @@ impl Dataplane for Memory {
 
     fn connections(&self) -> u64 {
         self.connections.borrow().values().filter(|one| one.reply == 0).count() as u64
+    }
+}
+
+impl DryRun for Memory {
+    fn earned_back_us(&self, key: &LimitKey) -> Option<u64> {
+        self.earned_us(key)
+    }
+
+    fn dry_run(&mut self, _frame: &[u8], _interface: u32) -> io::Result<Ran> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "there is no program behind these tables"))
+    }
+}
+
+/// Nobody captures packets here.
+impl Capturing for Memory {
+    fn next_captured(&mut self) -> Option<Box<Captured>> {
+        None
     }
 }

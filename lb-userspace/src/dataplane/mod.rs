@@ -3,9 +3,12 @@
 //! [`kernel::Kernel`] is the real one, [`memory::Memory`] the same tables without a kernel behind them. Who decides what is
 //! written is `reconcile`; nobody else holds a `&mut` to either. [`decap`] is the program of the receiving side.
 
+pub mod captured;
 mod connections;
 pub mod decap;
+pub mod dry_run;
 mod grace;
+pub mod host;
 pub mod kernel;
 pub mod memory;
 mod pod;
@@ -19,6 +22,7 @@ use std::io;
 
 use lb_common::abi::backend::{Backend, BackendId};
 use lb_common::abi::connection::{Connection, ListKey};
+use lb_common::abi::control::Capture;
 use lb_common::abi::counters::{self, Counter};
 use lb_common::abi::features::Features;
 use lb_common::abi::service::ServiceTable;
@@ -102,6 +106,11 @@ pub trait Dataplane {
     /// Sets the second that packets are seen at.
     fn set_tick(&mut self, tick_seconds: u32) {
         self.tables_mut().set_tick(tick_seconds);
+    }
+
+    /// Says which packets are captured.
+    fn set_capture(&mut self, capture: &Capture) {
+        self.tables_mut().set_capture(capture);
     }
 
     /// Replaces a backend's entry.

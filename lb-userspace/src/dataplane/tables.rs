@@ -122,6 +122,14 @@ impl Tables {
         );
     }
 
+    /// Says which packets are captured.
+    pub(super) fn set_capture(&mut self, capture: &Capture) {
+        self.write_node(
+            offset_of!(Node, control) + offset_of!(Control, capture),
+            bytemuck::bytes_of(capture),
+        );
+    }
+
     /// Replaces source addresses of mode `fullnat` from `base` on.
     pub(super) fn set_sources(&mut self, base: u32, addresses: &[[u8; 16]]) {
         let offset = offset_of!(Node, sources) + base as usize * size_of::<[u8; 16]>();

@@ -5,8 +5,9 @@ use std::fmt;
 use lb_common::abi::counters::{self, Counter};
 use lb_common::reason::{AnswerKind, DropReason, PassReason};
 use lb_userspace::dataplane::Dataplane;
+use lb_userspace::dataplane::host;
 use lb_userspace::dataplane::kernel::Kernel;
-use lb_userspace::dataplane::memory::{self, Memory};
+use lb_userspace::dataplane::memory::Memory;
 
 use super::frame::{
     ACK, CLIENT_MAC, NODE_MAC, TCP, UDP, ether_type_of, ethernet, extension, routed, summed, tagged_to_node,
@@ -92,14 +93,19 @@ impl fmt::Display for Outcome {
 /// Runs a frame through the host's tables.
 #[must_use]
 pub fn run_on_host(world: &World<Memory>, frame: &[u8]) -> Outcome {
-    let memory::Outcome { fate, frame, counter } = world.dataplane.run(frame);
-    let action = match fate {
-        memory::Fate::Pass => action::PASS,
-        memory::Fate::Drop => action::DROP,
-        memory::Fate::Send(INGRESS) => action::TX,
-        memory::Fate::Send(_) => action::REDIRECT,
-    };
-    Outcome { action, frame, counter }
+    world.dataplane.run(frame).into()
+}
+
+impl From<host::Outcome> for Outcome {
+    fn from(outcome: host::Outcome) -> Self {
+        let action = match outcome.fate {
+            host::Fate::Pass => action::PASS,
+            host::Fate::Drop => action::DROP,
+            host::Fate::Send(INGRESS) => action::TX,
+            host::Fate::Send(_) => action::REDIRECT,
+        };
+        Self { action, frame: outcome.frame, counter: outcome.counter }
+    }
 }
 
 /// Runs a frame of at least 14 bytes through the loaded program. `counters` are the indices to watch.
@@ -961,8 +967,10 @@ fn neighbors() -> Vec<Row> {
 fn let_in() -> Vec<Row> {
     let closed = v4([198, 51, 100, 7], [192, 0, 2, 90], TCP).packet(&tcp(1, 80, b""));
     let open = v6(0, addr6(CLIENT6), addr6("2001:db8::90"), TCP, &tcp(1, 80, b""));
+    let limited = v4(CLIENT4, [192, 0, 2, 35], TCP).packet(&tcp(1, 80, b""));
     vec![
         forward("a-source-let-in", "closed4", to_node(&closed), dsr(&[], &closed)),
         forward("a-source-not-denied-v6", "open6", to_node(&open), dsr(&[], &open)),
+        forward("a-source-within-its-limit", "limited", to_node(&limited), dsr(&[], &limited)),
     ]
 }

@@ -11,9 +11,9 @@ use lb_userspace::dataplane::kernel::{self, Kernel};
 use lb_userspace::dataplane::memory::Memory;
 use lb_userspace::dataplane::tables::Sizes;
 use lb_userspace::desired::{BackendState, ServiceKey, States, desired, server};
-use lb_userspace::model::Config;
+use lb_userspace::model::{Config, Service};
 use lb_userspace::neighbor::{NextHop, Resolution};
-use lb_userspace::reconcile::{Installed, plan};
+use lb_userspace::reconcile::{Installed, InstalledService, plan};
 
 use super::frame::NODE_MAC;
 
@@ -191,6 +191,16 @@ protocol = "tcp"
 mode = "dsr"
 
 [[service]]
+name = "limited"
+address = "192.0.2.35"
+port = 80
+protocol = "tcp"
+mode = "dsr"
+rate_limit = "1000000/s"
+rate_burst = 1000000
+backend = [{ name = "one", address = "10.0.0.36" }]
+
+[[service]]
 name = "far"
 address = "192.0.2.40"
 port = 80
@@ -236,7 +246,16 @@ impl World<Kernel> {
     /// # Errors
     /// When the program does not load.
     pub fn in_kernel() -> Result<Self, kernel::Error> {
-        Kernel::load(&options()).map(Self::install)
+        Self::in_kernel_with(Features::NONE)
+    }
+
+    /// The same for a program that can do something besides.
+    ///
+    /// # Errors
+    /// As [`Self::in_kernel`].
+    pub fn in_kernel_with(more: Features) -> Result<Self, kernel::Error> {
+        let options = options();
+        Kernel::load(&kernel::Options { features: options.features.with(more), ..options }).map(Self::install)
     }
 }
 
@@ -272,12 +291,22 @@ impl<D: Dataplane> World<D> {
         names.map(|service| self.backend_counter(&service.name)).collect()
     }
 
+    fn service(&self, name: &str) -> (&Service, &InstalledService) {
+        let service = self.config.services.iter().find(|s| s.name == name).expect("a row names a service");
+        let key = ServiceKey { address: service.address, port: service.port, protocol: service.protocol };
+        (service, self.installed.service(&key).expect("every service is installed"))
+    }
+
+    /// First slot of a service.
+    #[must_use]
+    pub fn slots_base(&self, service: &str) -> u32 {
+        self.service(service).1.slots_base()
+    }
+
     /// Index of the counter of a service's backend.
     #[must_use]
     pub fn backend_counter(&self, service: &str) -> u32 {
-        let service = self.config.services.iter().find(|s| s.name == service).expect("a row names a service");
-        let key = ServiceKey { address: service.address, port: service.port, protocol: service.protocol };
-        let installed = self.installed.service(&key).expect("every service is installed");
+        let (service, installed) = self.service(service);
         let id = installed
             .backend(server(service.mode, &service.backends[0]))
             .expect("every backend has a next hop");

@@ -24,6 +24,9 @@ pub(super) fn check(report: &mut Report) -> Result<()> {
     balancer(report, "", &everything)?;
     balancer(report, " --trace-drops", &Options { trace_drops: true, ..everything })?;
     balancer(report, " of dsr alone", &Options { features: Features::NONE, ..everything })?;
+    for (with, more) in [(" capturing", Features::CAPTURE), (" for dry runs", Features::DRY_RUN)] {
+        balancer(report, with, &Options { features: everything.features.with(more), ..everything })?;
+    }
     let object = EbpfLoader::new().load(&testbed::object()?)?;
     for name in own_programs(&object) {
         match load_from_testbed(&name) {
