@@ -251,9 +251,9 @@ fn prepare<const IP_LEN: usize>(ctx: &XdpContext) -> Option<()> {
     }
     let mut frame = frame(ctx);
     let mask = constant(&UNDO);
-    for word in 0..UNDO_WORDS {
+    for (word, original) in ORIGINAL.iter().enumerate() {
         if mask >> word & 1 != 0 {
-            *frame.get_mut::<[u8; 4]>(2 + 4 * word)? = constant(&ORIGINAL[word]).to_ne_bytes();
+            *frame.get_mut::<[u8; 4]>(2 + 4 * word)? = constant(original).to_ne_bytes();
         }
     }
     if constant(&VARY_FLOW) != 0 {

@@ -91,7 +91,7 @@ impl Decap {
         kernel::test_run(kernel::xdp(&mut self.ebpf, PROGRAM)?, frame, None, 1)
     }
 
-    /// Instructions of the program, as [`Kernel::size`](kernel::Kernel::size) tells them.
+    /// Instructions of the program, and those that the verifier walked through.
     ///
     /// # Errors
     /// When the kernel does not tell.

@@ -227,7 +227,7 @@ impl Case {
             Floor::Tx => "floor_tx",
             Floor::Encap => "floor_encap",
         };
-        let floor = self.with_constants(prefix, |program, constants| Testbed::load(program, constants))?;
+        let floor = self.with_constants(prefix, Testbed::load)?;
         let frame = self.left_behind(self.frame.bytes());
         Ok(Subject::new(Program::Floor(Box::new(floor)), frame, action::TX))
     }
