@@ -44,7 +44,7 @@ pub const PROGRAM: &str = "xlb";
 pub enum Error {
     /// EPERM or EACCES.
     #[error(
-        "the kernel does not permit BPF: run xlb as root, or with the capabilities BPF, NET_ADMIN and PERFMON ({0})"
+        "the kernel does not permit BPF: run xlb as root, or with the capabilities BPF, NET_ADMIN, PERFMON and SYS_ADMIN ({0})"
     )]
     NotPermitted(String),
     /// ENOSYS.
@@ -173,8 +173,10 @@ impl Kernel {
         options: &Options,
         constants: &[(&str, &[u8])],
     ) -> Result<Self, Error> {
-        let shelf =
-            Shelf::new().map_err(|error| Error::Load(format!("no file system for its maps: {error}")))?;
+        let shelf = Shelf::new().map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Error::NotPermitted(error.to_string()),
+            _ => Error::Load(format!("no file system for its maps: {error}")),
+        })?;
         let (mut ebpf, programs) = load_object(object, program, options, constants, &shelf)?;
         let mut tables =
             Tables::over(&BpfMaps(&ebpf), &options.sizes).map_err(|e| Error::Load(e.to_string()))?;
@@ -206,6 +208,8 @@ impl Kernel {
             let link = xdp(&mut ebpf, &self.program)?.attach_to_link(link).map_err(load_error)?;
             self.attached.push((interface, mode, link));
         }
+        // A packet may still be in the programs before, and finds those behind it only while somebody holds their map.
+        self.grace().wait();
         self.ebpf = ebpf;
         self.programs = programs;
         self.captures = captures;

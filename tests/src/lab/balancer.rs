@@ -51,6 +51,16 @@ struct Backends {
 }
 
 #[derive(Deserialize)]
+struct Services {
+    services: Vec<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    slots_tracked: u32,
+}
+
+#[derive(Deserialize)]
 struct Status {
     interfaces: Vec<Interface>,
 }
@@ -149,6 +159,21 @@ impl Balancer {
         wait::until(&format!("the change of {name}"), limit, || {
             let backend = self.backend(name)?;
             ensure!(is(&backend), "it is {backend:?}");
+            Ok(())
+        })
+    }
+
+    /// Waits until no slot of any service is tracked.
+    ///
+    /// # Errors
+    /// One is after `limit`.
+    pub fn until_settled(&self, limit: Duration) -> Result<()> {
+        wait::until("settled slots", limit, || {
+            let text = self.xlb(&["service", "list", "-o", "json"])?;
+            let list: Services =
+                serde_json::from_str(&text).with_context(|| format!("service list printed {text}"))?;
+            let tracked: u32 = list.services.iter().map(|service| service.slots_tracked).sum();
+            ensure!(tracked == 0, "{tracked} slots are tracked");
             Ok(())
         })
     }

@@ -111,9 +111,10 @@ fn count(lab: &Lab, text: &str) -> Result<usize> {
 }
 
 fn start() -> Result<(Lab, Config)> {
-    let config = Config::new(Mode::Dsr);
+    let config = Config { idle_timeout: "1s", ..Config::new(Mode::Dsr) };
     let mut lab = Lab::start(3, config.mode)?;
-    lab.balance(&xlb_binary(), &config)?;
+    // Backends come up one after the other.
+    lab.balance(&xlb_binary(), &config)?.until_settled(PATIENCE)?;
     Ok((lab, config))
 }
 

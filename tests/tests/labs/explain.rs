@@ -13,6 +13,8 @@ use xlb_tests::lab::{Balancer, Config, Lab, Mode, VIP4, wait, xlb_binary};
 
 use crate::Test;
 
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub(crate) const TESTS: &[Test] = &[
     ("explain_settled_flows", || settled_flows(Mode::Dsr, false)),
     ("explain_settled_flows_ipip_v6", || settled_flows(Mode::Ipip, true)),
@@ -61,8 +63,10 @@ fn curl(lab: &Lab, config: &Config, port: u16) -> Result<String> {
 }
 
 fn settled_flows(mode: Mode, ipv6: bool) -> Result<()> {
-    let config = Config { ipv6, ..Config::new(mode) };
+    let config = Config { ipv6, idle_timeout: "1s", ..Config::new(mode) };
     let lab = start(&config)?;
+    // Backends have come up one after the other.
+    lab.balancer()?.until_settled(PATIENCE)?;
     let mut seen = std::collections::BTreeSet::new();
     for port in PORTS {
         let answer = ask_about(lab.balancer()?, &config, port, &["--syn"])?;
@@ -153,7 +157,7 @@ protocol = "tcp"
 mode = "dsr"
 "#;
     let balancer = lab.start_balancer(&xlb_binary(), &toml)?;
-    balancer.until_all_serve(Duration::from_secs(10))?;
+    balancer.until_all_serve(PATIENCE)?;
     let rows: &[(&[&str], Fate, Option<&str>, &str)] = &[
         (&["--to", "192.0.2.10:443"], Fate::Forwarded, None, "list       allowed by 198.51.100.0/24"),
         (&["--to", "192.0.2.10:80"], Fate::Forwarded, None, "list       no list"),
@@ -248,7 +252,7 @@ fn state(balancer: &Balancer) -> Result<String> {
         || Ok::<Status, anyhow::Error>(serde_json::from_str(&balancer.xlb(&["status", "-o", "json"])?)?);
     // The daemon looks through the flow table once a second.
     let since = status()?.uptime_seconds;
-    let status = wait::until("another look at the flow table", Duration::from_secs(10), || {
+    let status = wait::until("another look at the flow table", PATIENCE, || {
         let status = status()?;
         ensure!(status.uptime_seconds > since + 1, "it is up for {} s", status.uptime_seconds);
         Ok(status)
