@@ -153,7 +153,7 @@ pub fn commit<S: State>(state: &S, work: &mut Work) -> Course {
     work.decision.course()
 }
 
-/// Whose limit that of the node's own answers is: no service has the number.
+/// The limit of the node's own answers, under a number that no service has.
 /// A thousand ICMP errors a second, fifty at once, as the kernel sends them (net.ipv4.icmp_msgs_per_sec).
 const ANSWERS: Limit = Limit { key: LimitKey { service: 0, source: [0; 8] }, interval_us: 1000, burst: 50 };
 

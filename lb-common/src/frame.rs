@@ -1,7 +1,8 @@
 //! A cursor over the bytes of one frame that works on a live packet in the kernel and on a buffer on the host.
 //!
 //! The verifier follows a packet pointer only through comparisons with `data_end`; a slice made from both is rejected.
-//! So a frame is two addresses, between which its first (and nearly always only) piece lies, and every header is reached through [`Frame::get`], which compares before it points.
+//! So a frame is two addresses, between which its first (and nearly always only) piece lies, and every header is reached
+//! through [`Frame::get`], which compares before it points.
 
 #![expect(
     unsafe_code,

@@ -1,7 +1,7 @@
 //! What kernel and userspace of the xlb load balancer must agree on, or decide identically.
 //!
-//! `lb-ebpf` runs [`decide::decide`] and [`rewrite`] on live packets, `lb-userspace` fills the tables of [`abi`] that
-//! they read, and the tests run the same functions on the host. So there is no `std` here, no allocation and no I/O.
+//! `lb-ebpf` runs the steps of [`decide`], [`commit`] and [`rewrite`] on live packets, `lb-userspace` fills the tables of
+//! [`abi`] that they read, and the tests run the same functions on the host. So there is no `std` here, no allocation and no I/O.
 
 #![cfg_attr(not(test), no_std)]
 

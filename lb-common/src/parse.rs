@@ -153,7 +153,7 @@ pub enum Fragment {
     },
 }
 
-/// The IP header of a packet to a VIP, whatever its family.
+/// The IP header of a packet to a VIP, or of what may be a reply, whatever its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// From.
@@ -220,7 +220,7 @@ pub struct Transport {
     /// Source and destination port, wire bytes, in the order of the header. First, for words on the kernel's stack are read at
     /// their own alignment only.
     pub ports: [u8; 4],
-    /// IP protocol number: TCP or UDP, once a service was found.
+    /// IP protocol number: TCP or UDP.
     pub protocol: u8,
     /// TCP flags; of UDP nothing that means anything.
     pub flags: u8,
@@ -229,13 +229,6 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Whether its protocol can have a service.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_balanced(&self) -> bool {
-        matches!(self.protocol, protocol::TCP | protocol::UDP)
-    }
-
     /// Whether it is a TCP segment that begins a connection.
     #[inline(always)]
     #[must_use]

@@ -49,7 +49,7 @@ reasons! {
 }
 
 reasons! {
-    /// Why a packet to a VIP died. The number is its counter.
+    /// Why a packet to a VIP, or a reply to a client, died. The number is its counter.
     DropReason {
         /// No service has this port and protocol on the VIP.
         NoService = 0, "no-service";

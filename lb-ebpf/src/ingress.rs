@@ -1,6 +1,7 @@
 //! The forwarding programs: decide, enter, resize, rewrite, count, send.
 //!
-//! [`ingress`] is for the common packet and short. The others do everything, one step each, and are reached by tail calls: each has the kernel's whole stack, and what passes between them stands in a map.
+//! [`ingress`] is for the common packet and short. The others do everything, one step each, and are reached by tail calls:
+//! each has the kernel's whole stack, and what passes between them stands in a map.
 
 #![expect(unsafe_code, reason = "reads load-time constants and calls helpers")]
 

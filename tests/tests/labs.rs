@@ -13,6 +13,8 @@ mod daemon;
 mod explain;
 #[path = "labs/forwarding.rs"]
 mod forwarding;
+#[path = "labs/fragments.rs"]
+mod fragments;
 #[path = "labs/leftovers.rs"]
 mod leftovers;
 #[path = "labs/receiving.rs"]
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let missing = can_run().err().map(|reason| format!("{reason:#}"));
     let tests = [
         forwarding::TESTS,
+        fragments::TESTS,
         receiving::TESTS,
         changes::TESTS,
         daemon::TESTS,

@@ -13,7 +13,7 @@ pub const CAPTURE_BYTES: u32 = 1 << 22;
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct Captured {
-    /// Nanoseconds on the clock that does not stop (`CLOCK_BOOTTIME` without suspend: `CLOCK_MONOTONIC`).
+    /// Nanoseconds on `CLOCK_MONOTONIC_COARSE`.
     pub at_ns: u64,
     /// Index of its counter in [`counters`](super::counters).
     pub fate: u32,

@@ -1,4 +1,4 @@
-//! One counter for each fate of a packet: a backend it went to, or the reason it was passed or dropped.
+//! One counter for each fate of a packet (a backend it went to, or why it was passed, dropped or answered), and for each event.
 //!
 //! The table is per CPU; a figure is the sum over CPUs, made in userspace.
 
@@ -86,12 +86,6 @@ pub fn counted(index: u32) -> Option<Counted> {
         3 => Event::ALL.get(place).map(|event| Counted::Event(*event)),
         _ => BackendId::new(u16::try_from(index - FIRST_BACKEND).ok()?).map(Counted::Backend),
     }
-}
-
-/// Whether an entry is that of a backend.
-#[must_use]
-pub const fn is_backend(index: u32) -> bool {
-    index > FIRST_BACKEND
 }
 
 /// Entry of a backend of a service.

@@ -79,7 +79,7 @@ pub mod map {
     pub const LIMITS: &str = "LIMITS";
     /// Backend ids by [`ServerKey`](super::connection::ServerKey).
     pub const SERVERS: &str = "SERVERS";
-    /// Second program, for packets that the first leaves to it.
+    /// The programs that the first goes on in, at the places of [`program`](super::program).
     pub const PROGRAMS: &str = "PROGRAMS";
     /// Captured packets, a ring.
     pub const CAPTURES: &str = "CAPTURES";

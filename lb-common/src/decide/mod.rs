@@ -1,12 +1,12 @@
-//! What happens to a packet: the one function that the kernel, the tests, the fuzzer and `xlb explain` all run.
+//! What happens to a packet: the steps that the kernel, the tests, the fuzzer and `xlb explain` all run.
 //!
-//! [`decide`] reads the frame and the tables and changes neither. What it decides is entered into the tables by
+//! They read the frame and the tables and change neither. What they decide is entered into the tables by
 //! [`commit`](crate::commit), written by [`rewrite`](crate::rewrite), and carried out by the shell around them, which
 //! resizes the frame, counts and sends.
 //!
-//! [`plain`] decides about the common packet, and leaves every other one to [`any`], which finds out whose business it is and goes on
-//! in [`vip`] or [`reply`]; `decide` is all of them behind each other. In the kernel each is a program, which tail-calls the next:
-//! the first is short, and the others have the whole stack each.
+//! [`plain`] decides about the common packet, and leaves every other one to [`any`], which finds out whose business it is
+//! and goes on in [`vip`] or [`reply`]; [`decide`] is all of them behind each other. In the kernel each is a program,
+//! which tail-calls the next: the first is short, and the others have the whole stack each.
 
 mod any;
 mod icmp;

@@ -40,7 +40,7 @@ pub(super) enum Command {
         #[arg(long)]
         host: bool,
     },
-    /// Show the node: where it is attached, how much is serving, what was passed and dropped.
+    /// Show the node: where it is attached, how much is serving, what was passed, dropped and answered.
     Status {
         #[command(flatten)]
         output: Output,

@@ -169,7 +169,7 @@ fn backends_of<D: Dataplane>(core: &Core<D>, service: &model::Service) -> Result
             None => "its next hop is being looked up".to_owned(),
             Some(Ok(hop)) => match hop.gateway {
                 Some(gateway) if !fits_mode(service.mode, hop) => format!(
-                    "is behind router {gateway}: mode dsr needs a backend on a network of this node, mode ipip does not"
+                    "is behind router {gateway}: mode dsr needs a backend on a network of this node, the other modes do not"
                 ),
                 Some(_) | None => state.detail.clone(),
             },

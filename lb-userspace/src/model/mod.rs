@@ -114,8 +114,8 @@ pub enum Mode {
     Dsr,
     /// An outer IP header (RFC 2003, RFC 2473, RFC 4213); its family is the backend's, whatever the VIP's.
     Ipip,
-    /// An outer IP and UDP header and four bytes of Generic UDP Encapsulation (draft-ietf-intarea-gue); the outer family is the
-    /// backend's, whatever the VIP's.
+    /// An outer IP and UDP header, the packet right behind them (Generic UDP Encapsulation, variant 1: draft-ietf-intarea-gue);
+    /// the outer family is the backend's, whatever the VIP's.
     Gue,
     /// The destination becomes the backend's address and port; replies come back through this node, which is the backends'
     /// route to the clients.

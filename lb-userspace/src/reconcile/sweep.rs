@@ -37,8 +37,6 @@ pub struct Sweep {
     pub flows: BTreeMap<BackendId, u64>,
     /// All of them.
     pub live: u64,
-    /// Flows whose time was over, or whose backend is dead or gone: forgotten now.
-    pub forgotten: u64,
     /// Slots with a remembered flow that goes elsewhere than to `current`.
     pub(super) busy: BTreeSet<(ServiceKey, u32)>,
 }
@@ -63,7 +61,7 @@ pub fn sweep(tables: &Tables, owners: &[Option<Owner<'_>>], now: u64) -> Sweep {
             }
             // A packet that comes in between has made it another entry.
             Some(_) | None => {
-                found.forgotten += u64::from(tables.swap_flow_at(place, entry, FlowEntry::VACANT))
+                let _ = tables.swap_flow_at(place, entry, FlowEntry::VACANT);
             }
         }
     });
@@ -72,10 +70,17 @@ pub fn sweep(tables: &Tables, owners: &[Option<Owner<'_>>], now: u64) -> Sweep {
 
 /// Gives the flows of one backend id to another.
 pub fn renumber(tables: &Tables, from: BackendId, to: BackendId) {
-    tables.each_flow(|place, entry| {
-        if entry.backend() == Some(from) {
-            // A flow that a packet was seen of meanwhile has the new age; it is met again by whoever asks next.
-            let _ = tables.swap_flow_at(place, entry, entry.with_backend(to));
+    /// A packet that comes in between renews an entry at most once a second.
+    const PASSES: usize = 3;
+    for _ in 0..PASSES {
+        let mut missed = false;
+        tables.each_flow(|place, entry| {
+            if entry.backend() == Some(from) {
+                missed |= !tables.swap_flow_at(place, entry, entry.with_backend(to));
+            }
+        });
+        if !missed {
+            break;
         }
-    });
+    }
 }

@@ -65,7 +65,7 @@ impl Outcome {
 }
 
 /// A guest that has not switched itself off after this has hung; the longest job takes a quarter of it on an idle machine.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Boots the kernel for one job and waits for its end.
 ///

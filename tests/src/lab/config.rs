@@ -77,7 +77,9 @@ impl Config {
         SocketAddr::new(self.vip(), 80)
     }
 
-    fn vip(&self) -> IpAddr {
+    /// The service's address.
+    #[must_use]
+    pub fn vip(&self) -> IpAddr {
         if self.ipv6 { VIP6.into() } else { VIP4.into() }
     }
 

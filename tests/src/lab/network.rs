@@ -87,11 +87,8 @@ impl Network {
         network.plug_in()?;
         configure(&network.client, CLIENT, CLIENT_MTU, &routes_to_vips())?;
         configure(&network.lb, LB, MTU, &pool())?;
-        let more = match mode {
-            Mode::Dsr | Mode::Ipip | Mode::Gue => vips_on_loopback(),
-            Mode::Nat => routes_to_client(),
-            Mode::Fullnat => String::new(),
-        };
+        let vips = if mode.keeps_vip() { vips_on_loopback() } else { String::new() };
+        let more = vips + &routes_to_client(mode);
         for (web, number) in network.webs.iter().zip(1..) {
             configure(web, 20 + number, MTU, &more)?;
         }
@@ -170,9 +167,17 @@ fn vips_on_loopback() -> String {
     format!("addr add {VIP4}/32 dev lo\naddr add {VIP6}/128 dev lo nodad\n")
 }
 
-/// The client is a neighbor, and its packets have to come back the way that they went.
-fn routes_to_client() -> String {
-    format!("route add {}/32 via {}\nroute add {}/128 via {}\n", v4(CLIENT), v4(LB), v6(CLIENT), v6(LB))
+/// What goes to the client fits there; in mode `nat` it has to come back the way that the client's packets went.
+fn routes_to_client(mode: Mode) -> String {
+    let (way4, way6) = match mode {
+        Mode::Nat => (format!("via {}", v4(LB)), format!("via {}", v6(LB))),
+        Mode::Dsr | Mode::Ipip | Mode::Gue | Mode::Fullnat => ("dev eth0".to_owned(), "dev eth0".to_owned()),
+    };
+    format!(
+        "route add {}/32 {way4} mtu {CLIENT_MTU}\nroute add {}/128 {way6} mtu {CLIENT_MTU}\n",
+        v4(CLIENT),
+        v6(CLIENT)
+    )
 }
 
 fn pool() -> String {

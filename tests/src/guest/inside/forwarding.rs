@@ -16,7 +16,7 @@ const REQUESTS: usize = 100;
 const LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) fn check(report: &mut Report) -> Result<()> {
-    // Both modes and both families, in as few labs as that takes.
+    // With and without an outer header, and both families, in as few labs as that takes.
     let labs = [("lab dsr, IPv4", Mode::Dsr, false), ("lab ipip, IPv6", Mode::Ipip, true)];
     for (name, mode, ipv6) in labs {
         report.result(name, forwards(mode, ipv6))?;
