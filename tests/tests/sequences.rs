@@ -55,13 +55,13 @@ idle_timeout = "60s"
 
 fn main() -> ExitCode {
     let missing = requirement::root();
-    let host = (1..=40).map(|seed| {
+    let host = (1..=20).map(|seed| {
         Trial::test(format!("host::history-{seed}"), move || {
             told(seed, || Model::new(Memory::new(&SIZES, flow_key())?)?.live(seed, 60))
         })
     });
     let host_status = requirement::run(&None, host.collect());
-    let kernel = (41..=44).map(|seed| {
+    let kernel = (21..=24).map(|seed| {
         Trial::test(format!("kernel::history-{seed}"), move || {
             let options = kernel::Options {
                 sizes: SIZES,
