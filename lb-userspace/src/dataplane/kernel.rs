@@ -173,10 +173,7 @@ impl Kernel {
         options: &Options,
         constants: &[(&str, &[u8])],
     ) -> Result<Self, Error> {
-        let shelf = Shelf::new().map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => Error::NotPermitted(error.to_string()),
-            _ => Error::Load(format!("no file system for its maps: {error}")),
-        })?;
+        let shelf = Shelf::new().map_err(|error| classify(&error))?;
         let (mut ebpf, programs) = load_object(object, program, options, constants, &shelf)?;
         let mut tables =
             Tables::over(&BpfMaps(&ebpf), &options.sizes).map_err(|e| Error::Load(e.to_string()))?;
