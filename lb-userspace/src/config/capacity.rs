@@ -4,15 +4,14 @@
 use std::collections::BTreeSet;
 
 use lb_common::abi::backend::MAX_BACKENDS;
+use lb_common::abi::connection::MAX_PREFIXES;
 use lb_common::abi::control::MAX_MACS;
+use lb_common::abi::node::MAX_SOURCES;
 use lb_common::abi::service::MAX_SERVICES_AND_VIPS;
 use lb_common::abi::slot::SLOTS_PER_LINE;
 use lb_common::maglev::table_size;
 
-use crate::model::{Config, Service};
-
-/// Prefixes that the lists of allowed and denied sources may have together; the kernel takes memory for each as it comes.
-const MAX_PREFIXES: usize = 65_536;
+use crate::model::{Config, Mode, Service};
 
 /// Which key of `[node]` a problem of capacity belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +31,12 @@ pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
     let interfaces = config.node.interfaces.len();
     let vips: BTreeSet<_> = config.services.iter().map(|service| service.address).collect();
     let (services, vips) = (config.services.len(), vips.len());
+    let of_nat = config.services.iter().filter(|service| service.mode == Mode::Nat);
+    let repliers: BTreeSet<_> = of_nat
+        .flat_map(|service| service.backends.iter().map(|one| (one.address, one.port, service.protocol)))
+        .collect();
+    let sources: BTreeSet<_> = config.services.iter().flat_map(|service| &service.source_addresses).collect();
+    let (repliers, sources) = (repliers.len(), sources.len());
     let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let max_slots = config.node.max_slots;
     let slots: u64 = config.services.iter().map(slots).sum();
@@ -44,9 +49,23 @@ pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
             format!("node: {interfaces} interfaces are more than the {MAX_MACS} that one node can have");
         problems.push((Blame::Interfaces, text));
     }
-    if services + vips > most_entries {
+    if services + vips + repliers + sources > most_entries {
+        let mut all = format!("{services} services and {vips} addresses");
+        if repliers + sources > 0 {
+            all = format!(
+                "{services} services, {vips} addresses, {repliers} backends of mode nat and {sources} source addresses"
+            );
+        }
+        let text = format!("{all} are more than the {most_entries} that one node can have together");
+        problems.push((Blame::Nothing, text));
+    }
+    // Each list is handed out in whole lines, as slots are.
+    let listed = |service: &Service| service.source_addresses.len().next_multiple_of(SLOTS_PER_LINE as usize);
+    let places: usize = config.services.iter().map(listed).sum();
+    if places > MAX_SOURCES as usize {
         let text = format!(
-            "{services} services and {vips} addresses are more than the {most_entries} that one node can have together"
+            "the lists of source_addresses take {places} places, each list a multiple of {SLOTS_PER_LINE}, more than the \
+             {MAX_SOURCES} of one node"
         );
         problems.push((Blame::Nothing, text));
     }
@@ -54,7 +73,7 @@ pub(super) fn check(config: &Config) -> Vec<(Blame, String)> {
         let text = format!("{backends} backends are more than the {most_backends} that one node can have");
         problems.push((Blame::Nothing, text));
     }
-    if prefixes > MAX_PREFIXES {
+    if prefixes > MAX_PREFIXES as usize {
         let text = format!(
             "{prefixes} prefixes in allow and deny are more than the {MAX_PREFIXES} that one node can have"
         );
@@ -139,6 +158,33 @@ mod tests {
             let blamed: Vec<Blame> = check(&too_many).into_iter().map(|(blame, _)| blame).collect();
             assert_eq!(blamed, [blame]);
         }
+    }
+
+    #[test]
+    fn who_is_recognised_by_a_reply_has_an_entry_too() {
+        // One service and one address: the rest is for backends.
+        let most = super::MAX_SERVICES_AND_VIPS - 2;
+        let mut config = config(1, 1, most, 1 << 26);
+        config.services[0].mode = Mode::Nat;
+        assert_eq!(check(&config), []);
+        config.services[0].source_addresses.push(address(1 << 20));
+        let text = format!(
+            "1 services, 1 addresses, {most} backends of mode nat and 1 source addresses are more than the 6144 that one \
+             node can have together"
+        );
+        assert_eq!(check(&config), [(Blame::Nothing, text)]);
+    }
+
+    #[test]
+    fn lists_of_sources_take_whole_lines() {
+        let mut config = config(1, 256, 0, 1 << 26);
+        for (number, service) in config.services.iter_mut().enumerate() {
+            service.source_addresses.push(address((1 << 20) + number));
+        }
+        assert_eq!(check(&config), []);
+        config.services[0].source_addresses.extend((0..16).map(|number| address((1 << 21) + number)));
+        let text = "the lists of source_addresses take 4112 places, each list a multiple of 16, more than the 4096 of one node";
+        assert_eq!(check(&config), [(Blame::Nothing, text.to_owned())]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lb_common::rewrite::gue;
+
 use super::super::problem::Place;
 use super::super::raw::{self, Field};
 use super::super::rules::{self, ModeKey};
@@ -11,8 +13,6 @@ use super::backends::Behind;
 use super::{Judge, Owner, line, take};
 use crate::model::{Mode, OnDown, Prefix, Protocol, Service, Tracking};
 
-/// The port of GUE at IANA.
-const DEFAULT_GUE_PORT: u16 = 6080;
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Judge<'_> {
@@ -28,7 +28,7 @@ impl Judge<'_> {
         let prefix = |typed: &String| rules::prefix("encap_source", typed).map(Some);
         let encap_source = self.optional(label, &raw.encap_source, None, prefix);
         let gue_port =
-            self.optional(label, &raw.gue_port, DEFAULT_GUE_PORT, |typed| rules::port("gue_port", *typed));
+            self.optional(label, &raw.gue_port, gue::DEFAULT_PORT, |typed| rules::port("gue_port", *typed));
         let tracking = self
             .optional(label, &raw.tracking, protocol.map(default_tracking), |typed| {
                 rules::tracking(typed).map(Some)
